@@ -27,7 +27,7 @@ func TestKillUnderLoad(t *testing.T) {
 		for c := range cameras {
 			stops = append(stops, testCamera(t, fmt.Sprintf("rtsp://%s/cam%d", s.rtsp, c), "-t 60"))
 		}
-		life := 2500*time.Millisecond + rng.N(3*time.Second)
+		life := 2500*time.Millisecond + time.Duration(rng.Int64N(int64(3*time.Second)))
 		for end := time.Now().Add(life); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 			for c := range cameras {
 				acknowledge(t, s, fmt.Sprintf("cam%d", c), begin, ledger, false)
