@@ -14,15 +14,16 @@ import (
 	"github.com/kineweir/kineweir/fragments"
 )
 
-// Sink makes fragments durable. Implementations are safe for concurrent use;
-// the calls for one lease come from one goroutine.
+// Sink makes fragments durable. Implementations are safe for concurrent use:
+// Begin is called while an earlier fragment of the same lease is being
+// committed. Commits of one lease come one after the other, in number order.
 type Sink interface {
 	// Open takes the lease on recording a stream, creating the stream if need
 	// be. An earlier lease on the same stream ends: its Begin and Commit fail.
 	Open(ctx context.Context, name fragments.StreamName) (fragments.Lease, error)
 	// Begin reserves the number of a fragment that is opening. Numbers rise
 	// strictly. Every reserved number is later committed or aborted; fragments
-	// become visible in the order of their numbers.
+	// become visible in the order of their numbers. It never waits for a disk.
 	Begin(l fragments.Lease) (fragments.Number, error)
 	// Commit makes f durable and visible; when it returns nil, f survives a crash
 	// at any later instant. It does not keep f.
