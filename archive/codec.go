@@ -136,7 +136,7 @@ func appendEntry(b []byte, o *objectID, p *prediction, e *Entry) []byte {
 }
 
 func appendRun(b []byte, o *objectID, p *prediction, r *EntryRun, end int64) []byte {
-	at := o.trackIndex(r.Track, r.Config)
+	at := o.track(r.Track, r.Config) // every run of an entry has one
 	t := &p.tracks[at]
 	b = binary.AppendUvarint(b, uint64(at))
 	b = binary.AppendVarint(b, r.Offset-end)
@@ -146,16 +146,6 @@ func appendRun(b []byte, o *objectID, p *prediction, r *EntryRun, end int64) []b
 	b = binary.AppendVarint(b, int64(r.Samples)-t.samples)
 	*t = trackPrediction{decode: r.DecodeTime + r.Duration, duration: r.Duration, samples: int64(r.Samples)}
 	return binary.BigEndian.AppendUint32(b, r.CRC)
-}
-
-// trackIndex finds a track of the object; every run of an entry has one.
-func (o *objectID) trackIndex(id int, hash fragments.ConfigHash) int {
-	for i := range o.tracks {
-		if o.tracks[i].ID == id && o.tracks[i].hash == hash {
-			return i
-		}
-	}
-	panic("archive: an entry names a track that its object does not have")
 }
 
 // entry takes an entry of o and moves p past it.
@@ -260,7 +250,7 @@ func (d *decoder) head() head {
 	if err != nil {
 		d.fail(errSense)
 	}
-	created := time.UnixMilli(d.varint()).UTC()
+	created := timeOfMillis(d.varint())
 	h := head{name: name, created: created, dir: streamDir(name, created)}
 	for range d.count(maxTracks) {
 		t := d.track()

@@ -46,6 +46,8 @@ func streamDir(name fragments.StreamName, created time.Time) string {
 	return n + "@" + strconv.FormatInt(created.UnixMilli(), 10)
 }
 
+func timeOfMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
 // parseStreamDir reads a folder's name; name is empty when it does not tell
 // the whole name.
 func parseStreamDir(dir string) (name fragments.StreamName, created time.Time, err error) {
@@ -54,7 +56,7 @@ func parseStreamDir(dir string) (name fragments.StreamName, created time.Time, e
 	if !ok || terr != nil || strconv.FormatInt(t, 10) != ms {
 		return "", time.Time{}, fmt.Errorf("folder %q is not <stream>@<unix ms>", dir)
 	}
-	created = time.UnixMilli(t).UTC()
+	created = timeOfMillis(t)
 	if strings.Contains(n, "~") {
 		return "", created, nil
 	}

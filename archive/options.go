@@ -92,13 +92,13 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	var errs []error
 	if o.Dir == "" {
-		errs = append(errs, errors.New("Dir is empty"))
+		errs = append(errs, errors.New("the option Dir is empty"))
 	}
 	if o.Bucket == nil {
-		errs = append(errs, errors.New("Bucket is nil"))
+		errs = append(errs, errors.New("the option Bucket is nil"))
 	}
 	if o.MinFree > 0 && o.Free == nil {
-		errs = append(errs, errors.New("MinFree needs Free"))
+		errs = append(errs, errors.New("the option MinFree needs Free"))
 	}
 	for _, v := range []struct {
 		name  string
@@ -118,7 +118,7 @@ func (o Options) withDefaults() (Options, error) {
 		{"MinFree", o.MinFree + 1},
 	} {
 		if v.value <= 0 {
-			errs = append(errs, fmt.Errorf("%s is too small", v.name))
+			errs = append(errs, fmt.Errorf("the option %s is too small", v.name))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -13,7 +13,7 @@ import (
 type scan struct {
 	segment
 	body   int64    // where the first fragment begins
-	end    int64    // after the last good fragment
+	end    int64    // after the last good fragment, where the index box is or will be
 	closed *segment // what the index box at the end of the file says; nil when there is none
 	// fault is why the walk stopped at end before the end of the file; nil when
 	// it did not.
@@ -29,8 +29,13 @@ func scanSegment(r io.ReaderAt, size int64) (*scan, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.walk(r, size)
+}
+
+// walk goes on from end.
+func (s *scan) walk(r io.ReaderAt, size int64) (*scan, error) {
 	var p prediction
-	for s.end = s.body; s.end < size; {
+	for s.fault = nil; s.end < size; {
 		box, err := cmaf.ReadBoxHeader(r, s.end, size)
 		if err != nil {
 			return s.stop(err)
@@ -93,7 +98,6 @@ func (s *scan) close(r io.ReaderAt, box cmaf.BoxHeader) (*scan, error) {
 		return s.stop(err)
 	}
 	s.closed = closed
-	s.end = box.End()
 	return s, nil
 }
 
