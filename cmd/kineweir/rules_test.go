@@ -209,6 +209,9 @@ func packageVariables(p *sourcePackage) map[string]*ast.ValueSpec {
 			}
 			for _, s := range g.Specs {
 				for _, name := range s.(*ast.ValueSpec).Names {
+					if name.Name == "_" {
+						continue // Nothing is kept there.
+					}
 					vars[name.Name] = s.(*ast.ValueSpec)
 				}
 			}
