@@ -69,6 +69,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("journal: FrameBytes is %d, must be 1 to %d", o.FrameBytes, maxBody)
 	case o.QueueBytes < 0:
 		return o, fmt.Errorf("journal: QueueBytes is %d, must be positive", o.QueueBytes)
+	case o.SnapshotBytes < 0:
+		return o, fmt.Errorf("journal: SnapshotBytes is %d, must be positive", o.SnapshotBytes)
 	}
 	return o, nil
 }
