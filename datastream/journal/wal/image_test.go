@@ -74,6 +74,19 @@ func (im image) files(suffix string) []string {
 	return names
 }
 
+// namesIn lists the files in dir with a suffix.
+func namesIn(t *testing.T, dir, suffix string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range names {
+		names[i] = filepath.Base(names[i])
+	}
+	return names
+}
+
 // frameAt is where a frame lies in a file's bytes.
 type frameAt struct {
 	header

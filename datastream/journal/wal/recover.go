@@ -10,7 +10,7 @@ import (
 )
 
 // recover reads the lane from its first file to its last, checks every frame
-// and every link, cuts an unfinished last frame off, and raises the epoch.
+// and every link, and cuts an unfinished last frame off.
 func (l *Lane) recover(floor uint64) error {
 	names, err := l.opts.FS.List(l.dir)
 	if err != nil {
@@ -38,7 +38,7 @@ func (l *Lane) recover(floor uint64) error {
 		return l.active.damage(l.active.size, l.link.number+1,
 			fmt.Sprintf("the lane ends before frame %d, which was durable", floor))
 	}
-	return l.takeOver()
+	return nil
 }
 
 // begin makes the first file of a new lane.
@@ -61,7 +61,7 @@ func (l *Lane) load(first uint64, last bool, floor uint64, w *window) error {
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
-	l.out = raw // closed by openLane, should anything fail from here on
+	l.out = raw // let go by the caller, should anything fail from here on
 	size, err := raw.Size()
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
