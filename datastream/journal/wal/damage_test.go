@@ -179,6 +179,8 @@ func TestTails(t *testing.T) {
 	for i := range noise {
 		noise[i] = byte(rng.Uint32())
 	}
+	others := framesOf(t, other[only])
+	rivals := other[only][others[len(frames)].off:] // with the numbers that would be next
 	magics := bytes.Repeat(frameMagic[:], 1<<18)
 	dir := t.TempDir()
 	for _, test := range []struct {
@@ -190,6 +192,8 @@ func TestTails(t *testing.T) {
 		{"garbage", noise},
 		{"nothing but magic", magics},
 		{"frames of another file", other[only][fileHeaderSize:]},
+		{"frames of another file that would be next", rivals},
+		{"frames of another file that would be later", rivals[others[len(frames)].size():]},
 		{"an older frame again", whole[first.off : first.off+int(first.size())]},
 		{"the last frame again", whole[last.off:]},
 	} {

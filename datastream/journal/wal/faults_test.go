@@ -284,7 +284,7 @@ func TestNoRoom(t *testing.T) {
 					return vfs.Fault{}
 				})
 				for range 2 {
-					if _, err := l.Append(1, "key", entryOf(7)).Wait(t.Context()); !errors.Is(err, journal.ErrFull) {
+					if _, err := l.Append(1, "key", make([]byte, 5000)).Wait(t.Context()); !errors.Is(err, journal.ErrFull) {
 						t.Fatalf("append: %v", err)
 					}
 				}
@@ -391,6 +391,33 @@ func TestTrimThatFails(t *testing.T) {
 	}
 	l.Close()
 	mustOpen(t, dir, Options{}).Close()
+}
+
+// TestFailureDuringTrim: a lane ends once, whoever meets the failure first.
+func TestFailureDuringTrim(t *testing.T) {
+	fsys := vfs.NewFaults(vfs.OS{})
+	l := mustOpen(t, t.TempDir(), Options{FS: fsys, MaxFileBytes: 400})
+	for i := range 12 {
+		appendOK(t, l, i)
+	}
+	var first error
+	fsys.Set(func(c vfs.Call) vfs.Fault {
+		switch c.Op {
+		case vfs.OpRemove:
+			_, first = l.Append(1, "key", nil).Wait(context.Background())
+			return vfs.Fault{}
+		case vfs.OpSync, vfs.OpSyncDir:
+			return vfs.Fault{Err: errDevice}
+		}
+		return vfs.Fault{}
+	})
+	if err := l.Trim(l.Stats().End); err == nil || err != first {
+		t.Errorf("trim: %v, append: %v", err, first)
+	}
+	<-l.Fatal()
+	if err := l.Close(); !errors.Is(err, first) {
+		t.Errorf("close: %v", err)
+	}
 }
 
 // TestTrimUnderAReader: a reader passes over what was trimmed before it came.
