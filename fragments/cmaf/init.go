@@ -8,10 +8,6 @@ import (
 	"github.com/kineweir/kineweir/fragments"
 )
 
-// FLAC is the codec of the tracks that [FLACTrack] makes. No publisher sends
-// it and the archive never holds it.
-const FLAC fragments.Codec = "FLAC"
-
 // matrix is the unity transformation of mvhd and tkhd.
 const matrix = "\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
 	"\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00" +
