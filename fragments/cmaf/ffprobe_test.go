@@ -1,7 +1,9 @@
 package cmaf_test
 
 import (
+	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -79,6 +81,30 @@ func TestPlayersOpenAllTracks(t *testing.T) {
 			t.Errorf("stream %d is %s with id %s, want %s", i, streams[i]["codec_name"], streams[i]["id"], c.probed)
 		}
 	}
+}
+
+// TestPlayersPassOverExact: the box that says what standard boxes cannot is in
+// no player's way.
+func TestPlayersPassOverExact(t *testing.T) {
+	vp9, lpcm, aac := encode(t, fragments.VP9), encode(t, fragments.LPCM), encode(t, fragments.AAC)
+	unknown, fast, doubled := *vp9.track, *lpcm.track, *aac.track
+	unknown.Params = nil
+	fast.SampleRate, fast.TimeScale = 96000, 96000
+	doubled.Params = append(slices.Clone(doubled.Params), []byte("another"))
+	vp9.track, lpcm.track, aac.track = &unknown, &fast, &doubled
+	name := file(t, 5, vp9, lpcm, aac)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(data, []byte("kw-track")); n != 3 {
+		t.Fatalf("%d tracks have an exact box, want 3", n)
+	}
+	streams := probe(t, name)
+	if len(streams) != 3 || streams[0]["codec_name"] != "vp9" || streams[1]["sample_rate"] != "96000" || streams[2]["codec_name"] != "aac" {
+		t.Errorf("streams are %v", streams)
+	}
+	run(t, nil, "ffmpeg", "-v", "warning", "-guess_layout_max", "0", "-i", name, "-map", "0", "-f", "null", "-")
 }
 
 // TestPlayersPassOverOpaque: a track of a codec that nobody knows leaves the
