@@ -35,14 +35,10 @@ type Hub interface {
 	Live(name fragments.StreamName) (*live.Publisher, error)
 }
 
-// Publisher is what is measured of one who publishes now.
+// Publisher is one who publishes now.
 type Publisher struct {
-	Source      ingest.Source
-	FPS         float64       // frames a second of the leading track, lately
-	BitRate     float64       // bits a second of all tracks, lately
-	PacketsLost uint64        // since it began
-	Jitter      float64       // seconds, of the worst track
-	Lag         time.Duration // now - capture time of the newest frame
+	Source ingest.Source
+	Stats  ingest.Stats
 }
 
 // Publishers measures who publishes. LastError also answers for streams that
@@ -50,6 +46,19 @@ type Publisher struct {
 type Publishers interface {
 	Publisher(name fragments.StreamName) (Publisher, bool)
 	LastError(name fragments.StreamName) string
+}
+
+// PublishersOf returns the sessions as Publishers.
+func PublishersOf(s *ingest.Sessions) Publishers { return sessions{s} }
+
+type sessions struct{ *ingest.Sessions }
+
+func (s sessions) Publisher(name fragments.StreamName) (Publisher, bool) {
+	ss := s.Get(name)
+	if ss == nil {
+		return Publisher{}, false
+	}
+	return Publisher{ss.Source(), ss.Stats()}, true
 }
 
 // Access decides who may do what; its errors are [*web.Error].

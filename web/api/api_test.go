@@ -189,7 +189,10 @@ func (fakePublishers) Publisher(name fragments.StreamName) (Publisher, bool) {
 	}
 	return Publisher{
 		Source: ingest.Source{Protocol: "rtsp", Remote: "192.0.2.7:1234", User: "cam"},
-		FPS:    24.5, BitRate: 2e6, PacketsLost: 3, Jitter: 0.002, Lag: 250 * time.Millisecond,
+		Stats: ingest.Stats{
+			FPS: 24.5, BitRate: 2e6, LostPackets: 3, Jitter: 0.002, Source: fragments.FromReport, Dropped: 4,
+			LastUnit: day.Add(time.Hour - 200*time.Millisecond), Lag: 50 * time.Millisecond,
+		},
 	}, true
 }
 
@@ -280,7 +283,7 @@ func TestStreams(t *testing.T) {
 
 	s := f.get(t, "/api/streams/front-door")
 	for key, want := range map[string]any{
-		"live": true, "recording": true, "fps": 24.5, "bit_rate": 2e6, "lag": 0.25, "packets_lost": 3.0, "jitter": 0.002,
+		"live": true, "recording": true, "fps": 24.5, "bit_rate": 2e6, "lag": 0.25, "packets_lost": 3.0, "fragments_lost": 4.0, "clock": "report", "jitter": 0.002,
 		"width": 1280.0, "height": 720.0, "fragments": 2.0, "bytes": 2000.0, "spool_bytes": 7.0, "subscribers": 0.0, "camera": false,
 		"created": "2026-11-20T10:00:00.000Z", "first": "2026-11-20T10:00:00.000Z", "last": "2026-11-20T10:00:04.000Z",
 	} {

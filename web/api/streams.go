@@ -25,30 +25,32 @@ const (
 )
 
 type streamBody struct {
-	Name        string      `json:"name"`
-	State       string      `json:"state"`
-	Live        bool        `json:"live"`
-	LiveSince   stamp       `json:"live_since"`
-	Recording   bool        `json:"recording"`
-	Source      *sourceBody `json:"source"`
-	Camera      bool        `json:"camera"` // pulled by this server
-	Error       string      `json:"error,omitempty"`
-	Created     stamp       `json:"created"`
-	First       stamp       `json:"first"` // producer time of the oldest kept video
-	Last        stamp       `json:"last"`  // producer time at which the newest ends
-	Fragments   int64       `json:"fragments"`
-	Bytes       int64       `json:"bytes"`
-	SpoolBytes  int64       `json:"spool_bytes"`
-	FPS         float64     `json:"fps"`
-	BitRate     float64     `json:"bit_rate"`
-	Lag         float64     `json:"lag,omitempty"` // seconds
-	PacketsLost uint64      `json:"packets_lost"`
-	Jitter      float64     `json:"jitter"`
-	Subscribers int         `json:"subscribers"`
-	Dropped     int64       `json:"dropped"`
-	Width       int         `json:"width,omitempty"`
-	Height      int         `json:"height,omitempty"`
-	Tracks      []trackBody `json:"tracks"`
+	Name          string      `json:"name"`
+	State         string      `json:"state"`
+	Live          bool        `json:"live"`
+	LiveSince     stamp       `json:"live_since"`
+	Recording     bool        `json:"recording"`
+	Source        *sourceBody `json:"source"`
+	Camera        bool        `json:"camera"` // pulled by this server
+	Error         string      `json:"error,omitempty"`
+	Created       stamp       `json:"created"`
+	First         stamp       `json:"first"` // producer time of the oldest kept video
+	Last          stamp       `json:"last"`  // producer time at which the newest ends
+	Fragments     int64       `json:"fragments"`
+	Bytes         int64       `json:"bytes"`
+	SpoolBytes    int64       `json:"spool_bytes"`
+	FPS           float64     `json:"fps"`
+	BitRate       float64     `json:"bit_rate"`
+	Lag           float64     `json:"lag,omitempty"`   // seconds since the newest frame was captured
+	Clock         string      `json:"clock,omitempty"` // of capture times: "report" (the publisher's) or "arrival"
+	PacketsLost   uint64      `json:"packets_lost"`
+	FragmentsLost int64       `json:"fragments_lost"` // not stored
+	Jitter        float64     `json:"jitter"`
+	Subscribers   int         `json:"subscribers"`
+	Dropped       int64       `json:"dropped"`
+	Width         int         `json:"width,omitempty"`
+	Height        int         `json:"height,omitempty"`
+	Tracks        []trackBody `json:"tracks"`
 }
 
 type sourceBody struct {
@@ -159,9 +161,20 @@ func (a *API) addMeasured(b *streamBody, name fragments.StreamName) {
 		return
 	}
 	if p, ok := a.o.Publishers.Publisher(name); ok {
+		st := p.Stats
 		b.Source = &sourceBody{Protocol: p.Source.Protocol, Remote: p.Source.Remote, User: p.Source.User}
-		b.FPS, b.BitRate, b.Lag = finite(p.FPS), finite(p.BitRate), p.Lag.Seconds()
-		b.PacketsLost, b.Jitter = p.PacketsLost, finite(p.Jitter)
+		b.FPS, b.BitRate = finite(st.FPS), finite(st.BitRate)
+		b.PacketsLost, b.Jitter, b.FragmentsLost = st.LostPackets, finite(st.Jitter), st.Dropped
+		b.Clock = "arrival"
+		if st.Source == fragments.FromReport {
+			b.Clock = "report"
+		}
+		if !st.LastUnit.IsZero() {
+			b.Lag = (a.o.Now().Sub(st.LastUnit) + st.Lag).Seconds()
+		}
+		if st.Err != nil {
+			b.Error = maskText(st.Err.Error())
+		}
 	}
 	if b.Error == "" {
 		b.Error = maskText(a.o.Publishers.LastError(name))
