@@ -57,7 +57,7 @@ type Server struct {
 	tls     bool
 	cancel  context.CancelFunc // ends the context of all requests
 	addrs   []net.Addr
-	panics  atomic.Int64
+	counts  counts
 	wg      sync.WaitGroup // the goroutines that accept
 }
 
@@ -141,9 +141,6 @@ func (l *listenerState) check(context.Context) error {
 // Addrs returns the addresses that are listened on, with their real ports.
 func (s *Server) Addrs() []net.Addr { return s.addrs }
 
-// Panics returns how many handlers have panicked.
-func (s *Server) Panics() int64 { return s.panics.Load() }
-
 // Close stops listening, lets the requests under way finish and returns when
 // they have, or when ctx has ended and their connections have been cut.
 func (s *Server) Close(ctx context.Context) error {
@@ -164,6 +161,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	a := newAnswer(w)
 	kind := API
+	s.counts.inFlight.Add(1)
 	defer func() {
 		// Recover runs here and not deeper, so that the line in the log has the
 		// status that the client got.
@@ -173,6 +171,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			s.recovered(a, r, v)
 		}
 		a.begin()
+		s.counts.answered(a)
 		logRequest(s.log, r, a, kind, time.Since(began))
 		if v != nil && (begun || v == http.ErrAbortHandler) {
 			panic(http.ErrAbortHandler) // cut: an answer that has begun cannot become an error
@@ -223,7 +222,7 @@ func (s *Server) recovered(a *answer, r *http.Request, v any) {
 	if v == http.ErrAbortHandler {
 		return
 	}
-	s.panics.Add(1)
+	s.counts.panics.Add(1)
 	s.log.Error("http handler panicked", "method", r.Method, "path", safePath(r.URL), "panic", v, "stack", string(debug.Stack()))
 	if a.status == 0 {
 		WriteError(a, fmt.Errorf("panic: %v", v))

@@ -155,8 +155,8 @@ func TestPanicHurtsOnlyItsClient(t *testing.T) {
 	if _, body := do(t, "GET", base+"/fine"); body != "fine" {
 		t.Errorf("after panics: %q", body)
 	}
-	if n := s.Panics(); n != 2 {
-		t.Errorf("panics counted = %d, want 2", n)
+	if st := s.Stats(); st.Panics != 2 || st.InFlight != 0 || st.Answered != [5]uint64{0, 2, 0, 0, 1} || st.Bytes == 0 {
+		t.Errorf("stats = %+v", st)
 	}
 	for _, want := range []string{"early trouble", "late trouble", "server_test.go", "status=500"} {
 		if !strings.Contains(log.String(), want) {
