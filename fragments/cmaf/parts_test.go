@@ -181,7 +181,7 @@ func TestPartsErrors(t *testing.T) {
 		"no traf":                  {with(28, 'f', 'r', 'e', 'e'), 0, "moof", false},
 		"no mfhd":                  {with(12, 'f', 'r', 'e', 'e'), 0, "moof", false},
 		"not mdat but free":        {with(moofSize(good)+4, 'f', 'r', 'e', 'e'), int64(moofSize(good)), "free", false},
-		"defaults without entries": {with(76, 1, 0, 0, 1), 68, "trun", false},
+		"defaults without entries": {with(76, 1, 0, 0, 1, 0, 0, 0x10, 1), 68, "trun", false},
 	} {
 		var err error
 		for _, err = range cmaf.Parts(c.data) {
