@@ -110,8 +110,11 @@ func (rec *recording) closed(err error) {
 		err = rec.reason
 	}
 	rec.mu.Unlock()
-	if errors.As(err, &liberrors.ErrServerSessionTornDown{}) {
+	switch {
+	case errors.As(err, &liberrors.ErrServerSessionTornDown{}):
 		err = nil // the publisher said good-bye
+	case errors.As(err, &liberrors.ErrServerSessionNotInUse{}):
+		err = errGone
 	}
 	if rec.conn != nil {
 		keep(rec.conn, false)
@@ -119,6 +122,8 @@ func (rec *recording) closed(err error) {
 	}
 	rec.rx.close(err)
 }
+
+var errGone = errors.New("the publisher closed the connection")
 
 // trackNames shows tracks in the log.
 func trackNames(tracks []*fragments.Track) []string {
