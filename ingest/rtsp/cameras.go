@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bluenviron/gortsplib/v4/pkg/base"
-
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/ingest"
@@ -20,15 +18,15 @@ import (
 
 var _ ingest.Waker = (*Cameras)(nil)
 
-// Transport is how the media of a camera travel.
+// Transport is how packets come from a camera.
 type Transport string
 
-// The transports. Auto takes TCP, in which nothing is lost, and changes to UDP
-// and back when no frame comes: some cameras know one only.
+// The transports. One that gives no frame is changed for the other, and back,
+// at the next attempt, unless TCP alone is wanted.
 const (
-	TransportAuto Transport = "auto"
-	TransportTCP  Transport = "tcp"
-	TransportUDP  Transport = "udp"
+	Auto Transport = "auto" // TCP, in which nothing is lost, and UDP where the camera knows nothing else
+	TCP  Transport = "tcp"
+	UDP  Transport = "udp" // UDP, and TCP when nothing comes that way
 )
 
 // Camera is a source that is pulled.
@@ -48,18 +46,11 @@ func (c Camera) Validate() error {
 	if _, err := fragments.ParseStreamName(string(c.Name)); err != nil {
 		return fmt.Errorf("%w: %w", ErrCamera, err)
 	}
-	u, err := base.ParseURL(c.URL)
-	switch {
-	case err != nil:
-		// The error of the library may repeat the URL and with it a password.
-		return fmt.Errorf("%w: the URL is not one; write rtsp://user:password@host:554/path", ErrCamera)
-	case u.Scheme != "rtsp" && u.Scheme != "rtsps":
-		return fmt.Errorf("%w: the URL begins with %q; rtsp and rtsps are known", ErrCamera, u.Scheme)
-	case u.Host == "" || strings.HasPrefix(u.Host, ":"):
-		return fmt.Errorf("%w: the URL names no host", ErrCamera)
+	if _, err := parseURL(c.URL); err != nil {
+		return fmt.Errorf("%w: %w; write rtsp://user:password@host:554/path", ErrCamera, err)
 	}
 	switch c.Transport {
-	case "", TransportAuto, TransportTCP, TransportUDP:
+	case "", Auto, TCP, UDP:
 		return nil
 	}
 	return fmt.Errorf("%w: transport %q; auto, tcp and udp are known", ErrCamera, c.Transport)
@@ -143,7 +134,7 @@ func (c *Cameras) Set(cam Camera) error {
 		return err
 	}
 	if cam.Transport == "" {
-		cam.Transport = TransportAuto
+		cam.Transport = Auto
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -41,7 +41,7 @@ const (
 
 // connect pulls the camera until the connection ends.
 func (p *puller) connect(ctx context.Context, transport Transport) (outcome, error) {
-	u, err := base.ParseURL(p.camera.URL)
+	u, err := parseURL(p.camera.URL)
 	if err != nil {
 		return unreached, fmt.Errorf("%w: %w", ErrCamera, err)
 	}
@@ -78,12 +78,12 @@ func (p *puller) connect(ctx context.Context, transport Transport) (outcome, err
 func (c *connection) newClient(transport Transport, u *base.URL) *gortsplib.Client {
 	o := c.p.o
 	t := gortsplib.TransportTCP
-	if transport == TransportUDP {
+	if transport == UDP {
 		t = gortsplib.TransportUDP
 	}
 	redirects := 0
 	return &gortsplib.Client{
-		Scheme: u.Scheme, Host: u.Host, Transport: &t, UserAgent: "kineweir",
+		Scheme: u.Scheme, Host: u.Host, Transport: &t, UserAgent: userAgent,
 		ReadTimeout: max(o.Stall, o.Connect), WriteTimeout: o.Connect,
 		UDPReadBufferSize: udpReadBuffer,
 		// Cameras have certificates that they made themselves: the connection is
@@ -105,10 +105,6 @@ func (c *connection) newClient(transport Transport, u *base.URL) *gortsplib.Clie
 		OnPacketsLost: func(uint64) {},
 	}
 }
-
-// udpReadBuffer holds the packets of a key frame that come faster than they
-// are read, in bytes.
-const udpReadBuffer = 2 << 20
 
 func isDescription(res *base.Response) bool {
 	ct := res.Header["Content-Type"]

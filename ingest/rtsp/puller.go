@@ -74,9 +74,9 @@ func (p *puller) enter(s State, change func(*CameraStatus)) {
 
 func (p *puller) run(ctx context.Context) {
 	defer close(p.done)
-	transport := TransportTCP
-	if p.camera.Transport == TransportUDP {
-		transport = TransportUDP
+	transport := TCP
+	if p.camera.Transport == UDP {
+		transport = UDP
 	}
 	failures := 0
 	for ctx.Err() == nil {
@@ -93,11 +93,9 @@ func (p *puller) run(ctx context.Context) {
 			continue
 		case far == lived:
 			failures = 0
-		case far == described && p.camera.Transport == TransportAuto && transport == TransportTCP:
-			// It answers and gives no frame: UDP may be all it knows.
-			transport = TransportUDP
-		case p.camera.Transport == TransportAuto:
-			transport = TransportTCP
+		case far == described && p.camera.Transport != TCP:
+			// It answers and gives no frame: the other way may be all it knows.
+			transport = other(transport)
 		}
 		failures++
 		pause := jittered(p.o, failures)
@@ -107,6 +105,13 @@ func (p *puller) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+func other(t Transport) Transport {
+	if t == TCP {
+		return UDP
+	}
+	return TCP
 }
 
 func (p *puller) failed(err error, failures int, pause time.Duration) {

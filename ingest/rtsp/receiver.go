@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -126,8 +127,13 @@ func (r *receiver) openLocked() error {
 	if r.session != nil || r.err != nil {
 		return r.err
 	}
-	r.session, r.err = r.open(r.configurations())
-	return r.err
+	session, err := r.open(r.configurations())
+	if err != nil {
+		r.err = err
+		return err
+	}
+	r.session = session
+	return nil
 }
 
 // close ends the session. No access unit is written after it.
@@ -155,7 +161,7 @@ func (r *receiver) idle() time.Duration {
 	return r.now().Sub(r.last)
 }
 
-// units reports whether there has been an access unit, and the error that keeps
+// live reports whether there has been an access unit, and the error that keeps
 // them from being taken.
 func (r *receiver) live() (bool, error) {
 	r.mu.Lock()
@@ -171,6 +177,7 @@ func (r *receiver) packet(t *receiverTrack, pkt *rtp.Packet) {
 	if r.closed || r.err != nil {
 		return
 	}
+	defer r.guard()
 	r.sequence(t, pkt)
 	t.pts = t.clock.Packet(pkt.Timestamp, now)
 	t.jitter.add(t.clock, t.pts, now)
@@ -191,6 +198,14 @@ func (r *receiver) packet(t *receiverTrack, pkt *rtp.Packet) {
 			t.dep.reset()
 			t.damaged = true
 		}
+	}
+}
+
+// guard keeps a mistake of ours, or of the session, in this one stream.
+func (r *receiver) guard() {
+	if p := recover(); p != nil {
+		r.err = fmt.Errorf("receiver failed: %v", p)
+		r.warn.log.Error("receiver failed", "panic", p, "stack", string(debug.Stack()))
 	}
 }
 
