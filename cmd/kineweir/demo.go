@@ -44,10 +44,47 @@ func (d demoCamera) load() (*clip, error) {
 
 func demoCommand() command {
 	return command{
-		name: "demo", short: "show the product with three cameras of its own", long: "x", examples: []string{"kineweir demo"},
-		setup: func(*flag.FlagSet) action {
-			return func(context.Context, console, []string) error { return errors.New("later") }
+		name:  "demo",
+		short: "show the product with three cameras of its own",
+		long: "Runs the server with three cameras that publish to it over RTSP, prints where to\n" +
+			"look and stops on Ctrl-C. Nothing else needs to be installed. It keeps everything\n" +
+			"in a temporary folder unless told otherwise, and takes other ports when the usual\n" +
+			"ones are taken.",
+		examples: []string{"kineweir demo", "kineweir demo --data ./demo-data --http 127.0.0.1:9090"},
+		setup: func(fs *flag.FlagSet) action {
+			flags := declareOverrides(fs, "data", "http", "rtsp")
+			return func(ctx context.Context, c console, args []string) error {
+				if err := noArguments("demo", args); err != nil {
+					return err
+				}
+				return runDemo(ctx, c, flags.settings())
+			}
 		},
 	}
 }
+
+func runDemo(ctx context.Context, c console, settings []setting) error {
+	config, err := demoConfig(ctx, settings)
+	if err != nil {
+		return err
+	}
+	_, keep := config.origin["data"]
+	if !keep {
+		dir, remove, err := demoFolder()
+		if err != nil {
+			return err
+		}
+		defer remove()
+		config.Data = dir
+	}
+	config.Log.Level = "warn" // The demo's own words are what matters.
+	d := demo{config: config, out: c.out, log: newLogger(c.err, config.Log), keep: keep, serve: serve, dial: dialRTSP}
+	return d.run(ctx)
+}
+
+// dialRTSP begins to publish at an RTSP address.
+func dialRTSP(context.Context, string, []*fragments.Track) (publisher, error) {
+	return nil, errors.New("not wired yet")
+}
+
 func archiveCommands() []command { return nil }

@@ -119,7 +119,7 @@ func (c *clip) addTrack(index int, t *pmp4.Track) error {
 			return fmt.Errorf("audio config: %w", err)
 		}
 		track.Codec, track.TimeScale, track.Params = fragments.AAC, t.TimeScale, [][]byte{config}
-		track.SampleRate, track.Channels = codec.Config.SampleRate, codec.Config.ChannelCount
+		track.SampleRate, track.Channels = codec.Config.SampleRate, int(codec.Config.ChannelConfig) // the same up to 6
 	default:
 		return fmt.Errorf("codec %T is not one a clip may have", codec)
 	}

@@ -45,12 +45,12 @@ func doctorCommand() command {
 			"mend, and ends with 1 when something must be. It leaves nothing behind.",
 		examples: []string{"kineweir doctor", "kineweir doctor --config /etc/kineweir.yaml"},
 		setup: func(fs *flag.FlagSet) action {
-			flags := declareConfigFlags(fs)
+			load := declareConfig(fs)
 			return func(ctx context.Context, c console, args []string) error {
 				if err := noArguments("doctor", args); err != nil {
 					return err
 				}
-				config, err := flags.load(c.env())
+				config, err := load(c.env())
 				if err != nil {
 					return err
 				}
