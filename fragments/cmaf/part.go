@@ -56,7 +56,11 @@ func AppendPart(dst []byte, t *fragments.Track, sequence uint32, decodeTime int6
 		}
 	}
 	moof := runAt + perSample*len(samples)
-	dst = slices.Grow(dst, moof+boxHeader+media)
+	if len(dst) == 0 && cap(dst) < moof+boxHeader+media {
+		dst = make([]byte, 0, moof+boxHeader+media) // exactly: parts are kept for long
+	} else {
+		dst = slices.Grow(dst, moof+boxHeader+media)
+	}
 
 	be := binary.BigEndian
 	dst = append(be.AppendUint32(dst, uint32(moof)), "moof\x00\x00\x00\x10mfhd\x00\x00\x00\x00"...)

@@ -175,9 +175,11 @@ func (s *Store) probe(ctx context.Context) error {
 	if err := put(); err != nil {
 		return err
 	}
-	defer cleanup(ctx, func(ctx context.Context) error {
-		return s.core.RemoveObject(ctx, s.opts.Bucket, s.object(key), s3.RemoveObjectOptions{})
-	})
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+		defer cancel()
+		s.core.RemoveObject(ctx, s.opts.Bucket, s.object(key), s3.RemoveObjectOptions{})
+	}()
 	switch err := put(); {
 	case err == nil:
 		return fmt.Errorf("check: %w: it ignores If-None-Match and so would overwrite objects (use a store, or a version of it, with conditional writes)", bucket.ErrRefused)
@@ -191,10 +193,3 @@ func (s *Store) probe(ctx context.Context) error {
 
 // cleanupLimit bounds the removal of what a failed call leaves behind.
 const cleanupLimit = 3 * time.Second
-
-// cleanup calls f even when ctx has ended, but not for long.
-func cleanup(ctx context.Context, f func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
-	defer cancel()
-	return f(ctx)
-}

@@ -3,14 +3,23 @@ package minio_test
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	s3 "github.com/minio/minio-go/v7"
 
 	"github.com/kineweir/kineweir/archive/bucket"
 	"github.com/kineweir/kineweir/archive/bucket/buckettest"
 	"github.com/kineweir/kineweir/archive/bucket/minio"
 )
+
+// TestMain shortens the pause the client library makes even after the last attempt it is allowed.
+func TestMain(m *testing.M) {
+	s3.DefaultRetryUnit = time.Millisecond
+	os.Exit(m.Run())
+}
 
 // servers are the object stores every test here runs on.
 func servers() map[string]func(testing.TB) *buckettest.Server {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	s3 "github.com/minio/minio-go/v7"
 
@@ -44,12 +45,33 @@ func (s *Store) multipart(ctx context.Context, u *upload) error {
 	if err == nil {
 		return nil
 	}
-	aerr := cleanup(ctx, func(ctx context.Context) error {
-		return s.core.AbortMultipartUpload(ctx, s.opts.Bucket, s.object(u.key), id)
-	})
-	if aerr != nil && code(aerr) != "NoSuchUpload" {
+	if aerr := s.abort(ctx, u.key, id); aerr != nil {
 		s.log.WarnContext(ctx, "object store: parts of a failed upload are left for the server to expire",
 			"key", u.key, "upload", id, "err", aerr)
+	}
+	return err
+}
+
+const (
+	abortAttempts = 5
+	abortPause    = 50 * time.Millisecond
+)
+
+// abort gives an upload in parts up, even when ctx has ended, but tries only for cleanupLimit. A part the server
+// is still writing may outlive an abort, so it aborts until the upload is gone (Amazon S3 API Reference,
+// AbortMultipartUpload).
+func (s *Store) abort(ctx context.Context, key, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+	defer cancel()
+	var err error
+	for attempt := range abortAttempts {
+		if attempt > 0 && !wait(ctx, abortPause<<(attempt-1)) {
+			break
+		}
+		err = s.core.AbortMultipartUpload(ctx, s.opts.Bucket, s.object(key), id)
+		if code(err) == s3.NoSuchUpload {
+			return nil
+		}
 	}
 	return err
 }

@@ -76,8 +76,11 @@ func (o Options) complete() (Options, error) {
 	}
 	o.Endpoint = strings.TrimSuffix(o.Endpoint, "/")
 	if o.Prefix = strings.TrimSuffix(o.Prefix, "/"); o.Prefix != "" {
-		if err := bucket.ValidKey(o.Prefix); err != nil || len(o.Prefix) >= maxPrefix {
-			return o, fmt.Errorf("object store prefix %q must be a valid key under %d bytes: %w", o.Prefix, maxPrefix, err)
+		if err := bucket.ValidKey(o.Prefix); err != nil {
+			return o, fmt.Errorf("object store prefix: %w", err)
+		}
+		if len(o.Prefix) >= maxPrefix {
+			return o, fmt.Errorf("object store prefix %q must be under %d bytes", o.Prefix, maxPrefix)
 		}
 		o.Prefix += "/"
 	}

@@ -163,7 +163,7 @@ func (s *Store) decide(ctx context.Context, doing string, u *upload, opts s3.Put
 // isOurs says whether an attempt that was told that the object exists, or the upload is gone, was told so
 // because an earlier attempt of the same Put had succeeded with its answer lost.
 func (s *Store) isOurs(ctx context.Context, u *upload, err error) bool {
-	if c := code(err); c != s3.PreconditionFailed && c != "NoSuchUpload" {
+	if c := code(err); c != s3.PreconditionFailed && c != s3.NoSuchUpload {
 		return false
 	}
 	info, err := s.core.StatObject(ctx, s.opts.Bucket, s.object(u.key), s3.StatObjectOptions{})

@@ -17,19 +17,23 @@ const slowest = 64 << 10
 // try calls f until it succeeds, its error is one that will not pass, the attempts are used up, or ctx ends.
 // Each attempt has the time that size bytes take at the slowest useful speed, and a few stalls to spare.
 func (s *Store) try(ctx context.Context, doing, key string, size int64, f func(ctx context.Context) error) error {
-	limit := 3*s.opts.Stall + time.Duration(size)*time.Second/slowest
+	limit := 3*s.opts.Stall + time.Duration(size/slowest)*time.Second
 	for attempt := 1; ; attempt++ {
+		first := !s.seen.Load() // asked before, as others may make the bucket meanwhile
 		err := once(ctx, limit, f)
 		if err == nil {
 			s.seen.Store(true)
 			return nil
 		}
-		if code(err) == s3.NoSuchBucket && s.opts.CreateBucket && !s.seen.Load() {
+		if code(err) == s3.NoSuchBucket && s.opts.CreateBucket && first {
 			if err = s.create(ctx); err == nil {
 				continue
 			}
 		}
 		kind, sense := classify(err)
+		if code(err) == s3.SignatureDoesNotMatch && s.seen.Load() {
+			kind = passing // the keys are right: the signed body was damaged on the way
+		}
 		if kind == answer {
 			s.seen.Store(true)
 		}
@@ -84,7 +88,9 @@ func (s *Store) create(ctx context.Context) error {
 	err := s.core.MakeBucket(ctx, s.opts.Bucket, s3.MakeBucketOptions{Region: s.opts.Region})
 	switch code(err) {
 	case s3.BucketAlreadyOwnedByYou, s3.BucketAlreadyExists:
-		err = nil // someone else was faster; if it is not ours, the next request says so
+		// Someone else was faster; if the bucket is not ours, the next request says so.
+		s.seen.Store(true)
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("create bucket: %w", err)
