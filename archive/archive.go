@@ -41,6 +41,7 @@ type Archive struct {
 	stop     context.CancelFunc
 	chores   sync.WaitGroup
 
+	choring sync.Mutex // held for as long as chores are done
 	catalog sync.Mutex // held for as long as a stream is being made or deleted; before mu
 
 	mu      sync.RWMutex // guards everything below

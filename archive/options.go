@@ -34,7 +34,7 @@ type Options struct {
 	// MaxSpoolBytes bounds what waits on the local disk for the bucket; beyond
 	// it Begin answers ErrSpoolFull. Default 16 GiB.
 	MaxSpoolBytes int64
-	// Syncs is how many files are synced at once at most. Default 64.
+	// Syncs is how many files are synced at once at most. Default 16.
 	Syncs int
 	// Uploads is how many objects are brought to the bucket at once. Default 4.
 	Uploads int
@@ -78,7 +78,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.SealAge = cmp.Or(o.SealAge, time.Minute)
 	o.HoldTimeout = cmp.Or(o.HoldTimeout, 30*time.Second)
 	o.MaxSpoolBytes = cmp.Or(o.MaxSpoolBytes, 16<<30)
-	o.Syncs = cmp.Or(o.Syncs, 64)
+	o.Syncs = cmp.Or(o.Syncs, 16)
 	o.Uploads = cmp.Or(o.Uploads, 4)
 	o.RetryMin = cmp.Or(o.RetryMin, time.Second)
 	o.RetryMax = cmp.Or(o.RetryMax, time.Minute)

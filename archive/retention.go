@@ -36,6 +36,8 @@ func (a *Archive) retentionOf(name fragments.StreamName) Retention {
 
 // retain applies retention to all streams and sweeps what is below the floors.
 func (a *Archive) retain(ctx context.Context) {
+	a.choring.Lock()
+	defer a.choring.Unlock()
 	now := a.opts.Now()
 	for _, s := range a.all() {
 		floor, err := s.floorBy(ctx, a.retentionOf(s.name), now)
