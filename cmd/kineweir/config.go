@@ -145,7 +145,7 @@ func (c *Config) exposed() (keys []string) {
 	for _, l := range []struct {
 		key  string
 		addr address
-	}{{"http.addr", c.HTTP.Addr}, {"rtsp.addr", c.RTSP.Addr}, {"rtsp.tls_addr", c.RTSP.TLSAddr}} {
+	}{{"http.addr", c.HTTP.Addr}, {"rtsp.addr", c.RTSP.Addr}, {"rtsp.tls_addr", c.RTSP.TLSAddr}, {"rtsp.udp_addr", c.RTSP.UDPAddr}} {
 		if l.addr != "" && !l.addr.loopback() {
 			keys = append(keys, l.key)
 		}

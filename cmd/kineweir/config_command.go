@@ -96,11 +96,14 @@ func (o overrides) settings() (set []setting) {
 	return set
 }
 
-// declareConfig declares --config and every override, and returns what loads
-// the configuration from them: flags over environment over file.
-func declareConfig(fs *flag.FlagSet) (load func(environ []string) (*Config, error)) {
+// allOverrides are the names of flagKeys.
+var allOverrides = []string{"data", "http", "rtsp", "rtsps", "insecure"}
+
+// declareConfig declares --config and the overrides that are named, and returns
+// what loads the configuration from them: flags over environment over file.
+func declareConfig(fs *flag.FlagSet, names ...string) (load func(environ []string) (*Config, error)) {
 	file := fs.String("config", "", "read the config `FILE`; \"kineweir config\" prints one")
-	o := declareOverrides(fs, "data", "http", "rtsp", "rtsps", "insecure")
+	o := declareOverrides(fs, names...)
 	return func(environ []string) (*Config, error) {
 		return loadConfig(*file, environ, o.settings())
 	}

@@ -86,5 +86,3 @@ func runDemo(ctx context.Context, c console, settings []setting) error {
 func dialRTSP(context.Context, string, []*fragments.Track) (publisher, error) {
 	return nil, errors.New("not wired yet")
 }
-
-func archiveCommands() []command { return nil }

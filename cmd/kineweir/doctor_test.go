@@ -78,7 +78,8 @@ func TestDoctorAccess(t *testing.T) {
 		{"one address", "192.0.2.1:1", "", false, verdictOK, "others can reach http.addr"},
 		{"insecure", ":1", "", true, verdictWarn, "everybody"},
 		{"file", ":1", creds, false, verdictOK, creds},
-		{"no file", ":1", creds + "x", false, verdictFail, "no such file"},
+		{"file to be made", ":1", creds + "x", false, verdictOK, "will be made"},
+		{"file that cannot be", ":1", creds + "/x", false, verdictFail, "not a directory"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := quietConfig(t)

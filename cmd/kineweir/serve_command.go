@@ -21,7 +21,7 @@ func serveCommand() command {
 			"KINEWEIR_LOG_LEVEL=debug kineweir serve",
 		},
 		setup: func(fs *flag.FlagSet) action {
-			load := declareConfig(fs)
+			load := declareConfig(fs, allOverrides...)
 			return func(ctx context.Context, c console, args []string) error {
 				if err := noArguments("serve", args); err != nil {
 					return err
