@@ -9,7 +9,7 @@ export CGO_ENABLED := 0
 timed = @TIMEFORMAT='== $(1): %0R s'; time
 
 # Packages with goroutines of their own.
-RACE := ./fragments/... ./ingest/... ./archive/... ./datastream/... ./playback/... ./web/...
+RACE := ./cmd/kineweir ./fragments/... ./ingest/... ./archive/... ./datastream/... ./playback/... ./web/...
 E2E := ./cmd/kineweir/e2e
 
 .PHONY: build test check bench deps

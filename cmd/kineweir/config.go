@@ -117,7 +117,6 @@ type Camera struct {
 // LimitsConfig is the section "limits". Zero is no limit.
 type LimitsConfig struct {
 	Publishers int `yaml:"publishers" allow:"none"`
-	Viewers    int `yaml:"viewers" allow:"none"`
 }
 
 // LogConfig is the section "log".

@@ -142,13 +142,7 @@ func demoConfig(ctx context.Context, settings []setting) (*Config, error) {
 			return nil, fmt.Errorf("find a free port for %s: %w", l.key, err)
 		}
 	}
-	// The demo works without these.
-	if tryListen(ctx, "tcp", string(c.RTSP.TLSAddr)) != nil {
-		c.RTSP.TLSAddr = ""
-	}
-	if tryListen(ctx, "udp", string(c.RTSP.UDPAddr)) != nil || tryListen(ctx, "udp", string(nextPort(c.RTSP.UDPAddr))) != nil {
-		c.RTSP.UDPAddr = ""
-	}
+	c.dropTaken(ctx)
 	return c, nil
 }
 
