@@ -58,9 +58,11 @@ func encode(s scene, file string) {
 		s.draw(c, float64(i)/(seconds*rate))
 		frames = append(frames, c.shrink()...)
 	}
-	args := []string{"-f", "rawvideo", "-pix_fmt", "rgb24", "-s", fmt.Sprintf("%dx%d", width, height), "-r", fmt.Sprint(rate), "-i", "-",
+	args := []string{
+		"-f", "rawvideo", "-pix_fmt", "rgb24", "-s", fmt.Sprintf("%dx%d", width, height), "-r", fmt.Sprint(rate), "-i", "-",
 		"-c:v", "libx264", "-pix_fmt", "yuv420p", "-preset", "veryslow", "-g", fmt.Sprint(2 * rate), "-keyint_min", fmt.Sprint(2 * rate), "-sc_threshold", "0",
-		"-bsf:v", "filter_units=remove_types=6", "-fflags", "+bitexact"}
+		"-bsf:v", "filter_units=remove_types=6", "-fflags", "+bitexact",
+	}
 	args = append(append(args, strings.Fields(s.x264)...), file)
 	ffmpeg(frames, args...)
 }
