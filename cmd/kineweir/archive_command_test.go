@@ -39,15 +39,7 @@ func recordDemo(t *testing.T) (data string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sessions := ingest.New(ingest.Options{
-		Hub: live.New(), Sink: a.Writer(), Now: now, Logger: slog.New(slog.DiscardHandler),
-		Cut: fragments.FragmenterOptions{
-			MinDuration: time.Second, MaxDuration: 10 * time.Second, MaxBytes: 8 << 20, PartDuration: 200 * time.Millisecond,
-			Encode: func(t *fragments.Track, sequence uint32, decodeTime int64, samples []fragments.Sample) []byte {
-				return cmaf.AppendPart(nil, t, sequence, decodeTime, samples)
-			},
-		},
-	})
+	sessions := recorder(a, live.New(), now)
 	for _, camera := range demoCameras() {
 		clip, err := camera.load()
 		if err != nil {
@@ -70,7 +62,20 @@ func recordDemo(t *testing.T) (data string) {
 	return c.Data
 }
 
-// command runs a command line in this process.
+// recorder returns sessions that keep what is published in a.
+func recorder(a *archive.Archive, hub *live.Hub, now func() time.Time) *ingest.Sessions {
+	return ingest.New(ingest.Options{
+		Hub: hub, Sink: a.Writer(), Now: now, Logger: slog.New(slog.DiscardHandler),
+		Cut: fragments.FragmenterOptions{
+			MinDuration: time.Second, MaxDuration: 10 * time.Second, MaxBytes: 8 << 20, PartDuration: 200 * time.Millisecond,
+			Encode: func(t *fragments.Track, sequence uint32, decodeTime int64, samples []fragments.Sample) []byte {
+				return cmaf.AppendPart(nil, t, sequence, decodeTime, samples)
+			},
+		},
+	})
+}
+
+// runCommand runs a command line in this process.
 func runCommand(t *testing.T, line ...string) (code int, out, errs string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer

@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 
 	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/ingest/rtsp"
 )
 
 // demoCamera is a camera that the demo plays.
@@ -83,6 +84,10 @@ func runDemo(ctx context.Context, c console, settings []setting) error {
 }
 
 // dialRTSP begins to publish at an RTSP address.
-func dialRTSP(context.Context, string, []*fragments.Track) (publisher, error) {
-	return nil, errors.New("not wired yet")
+func dialRTSP(ctx context.Context, url string, tracks []*fragments.Track) (publisher, error) {
+	p, err := rtsp.NewPublisher(ctx, rtsp.PublisherOptions{URL: url, Tracks: tracks, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }

@@ -14,7 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/fragments/live"
+	"github.com/kineweir/kineweir/ingest/rtsp"
 )
 
 // fakeHouse stands for the server and the network of a demo.
@@ -95,6 +98,53 @@ func TestDemoPlays(t *testing.T) {
 			t.Errorf("events: %q, want the server to stop last", h.events)
 		}
 	})
+}
+
+// TestDemoOverRTSP plays the cameras over real RTSP for five seconds and finds
+// their video kept with the times at which they filmed it.
+func TestDemoOverRTSP(t *testing.T) {
+	c := defaultConfig()
+	c.Data = t.TempDir()
+	a, err := archive.Open(t.Context(), archive.Options{Dir: c.Data, Bucket: mustBucket(t, c.Data)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func(ctx context.Context, _ *Config, _ *slog.Logger, ready func(listening)) error {
+		hub := live.New()
+		sessions := recorder(a, hub, time.Now)
+		server, err := rtsp.NewServer(rtsp.ServerOptions{Addr: "127.0.0.1:0", Publish: rtsp.PublishTo(sessions), Hub: hub, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			return err
+		}
+		ready(listening{HTTP: "http://unused", RTSP: "rtsp://" + server.Addr().String()})
+		<-ctx.Done()
+		server.Close()
+		sessions.Close()
+		return nil
+	}
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	d := &demo{config: c, out: io.Discard, log: slog.New(slog.DiscardHandler), serve: serve, dial: dialRTSP}
+	if err := d.run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, camera := range demoCameras() {
+		s, err := a.Stream(camera.name)
+		if err != nil || s.Last == nil {
+			t.Fatalf("%s: %+v, %v", camera.name, s, err)
+		}
+		from, to := s.First.Producer.Time(), s.Last.End().Time()
+		if from.Before(begin.Add(-200*time.Millisecond)) || to.Sub(from) < 4*time.Second || to.After(time.Now().Add(200*time.Millisecond)) {
+			t.Errorf("%s is kept from %s to %s, filmed from %s", camera.name, from, to, begin)
+		}
+		if len(s.Last.Runs) != len(camera.codecs) {
+			t.Errorf("%s has %d tracks, want %v", camera.name, len(s.Last.Runs), camera.codecs)
+		}
+	}
+	if err := a.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestDemoFails sees that what goes wrong ends the demo and is said.
