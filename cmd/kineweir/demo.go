@@ -27,8 +27,8 @@ func demoCameras() []demoCamera {
 }
 
 // load reads the clip of the camera.
-func (d demoCamera) load() (*clip, error) {
-	var c *clip
+func (d demoCamera) load() (*loop, error) {
+	var c *loop
 	for _, name := range d.files {
 		file, err := demoFiles.ReadFile(name)
 		if err == nil && c == nil {

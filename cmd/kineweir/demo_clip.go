@@ -21,9 +21,9 @@ import (
 //go:embed demo/*.mp4 demo/*.pcmu
 var demoFiles embed.FS
 
-// clip is a stretch of video that ends where it began, in picture and sound,
+// loop is a stretch of video that ends where it began, in picture and sound,
 // so that it can be played round and round as one endless stream.
-type clip struct {
+type loop struct {
 	tracks []*fragments.Track
 	length time.Duration
 	units  []clipUnit // in the order in which a camera sends them
@@ -31,7 +31,7 @@ type clip struct {
 
 type clipUnit struct {
 	at       time.Duration // when a camera would send it, from the start of the clip
-	track    int           // index of clip.tracks
+	track    int           // index of loop.tracks
 	pts, dts int64         // ticks of the track
 	key      bool
 	payload  [][]byte
@@ -39,7 +39,7 @@ type clipUnit struct {
 
 // unit returns the i-th access unit of the endless stream that begins at start,
 // and when it is due.
-func (c *clip) unit(i int, start time.Time) (au *fragments.AccessUnit, due time.Time) {
+func (c *loop) unit(i int, start time.Time) (au *fragments.AccessUnit, due time.Time) {
 	round, u := i/len(c.units), &c.units[i%len(c.units)]
 	track := c.tracks[u.track]
 	begin := start.Add(time.Duration(round) * c.length)
@@ -63,12 +63,12 @@ func ticks(d time.Duration, scale uint32) int64 {
 }
 
 // readClip reads an MP4 file with one H.264 track and at most one AAC track.
-func readClip(mp4 []byte) (*clip, error) {
+func readClip(mp4 []byte) (*loop, error) {
 	var p pmp4.Presentation
 	if err := p.Unmarshal(bytes.NewReader(mp4)); err != nil {
 		return nil, fmt.Errorf("read clip: %w", err)
 	}
-	c := &clip{}
+	c := &loop{}
 	for i, t := range p.Tracks {
 		if err := c.addTrack(i, t); err != nil {
 			return nil, fmt.Errorf("read clip: track %d: %w", t.ID, err)
@@ -82,7 +82,7 @@ func readClip(mp4 []byte) (*clip, error) {
 }
 
 // addPCMU adds a track of G.711 mu-law at 8 kHz, in packets of 20 ms.
-func (c *clip) addPCMU(sound []byte) error {
+func (c *loop) addPCMU(sound []byte) error {
 	const rate, packet = 8000, 160
 	if int64(len(sound)) != ticks(c.length, rate) || len(sound)%packet != 0 {
 		return fmt.Errorf("sound has %d samples, the clip lasts %s", len(sound), c.length)
@@ -97,13 +97,13 @@ func (c *clip) addPCMU(sound []byte) error {
 	return nil
 }
 
-func (c *clip) sort() {
+func (c *loop) sort() {
 	slices.SortStableFunc(c.units, func(a, b clipUnit) int { return cmp.Compare(a.at, b.at) })
 }
 
 // addTrack adds the samples of one track and checks that it lasts as long as
 // those before.
-func (c *clip) addTrack(index int, t *pmp4.Track) error {
+func (c *loop) addTrack(index int, t *pmp4.Track) error {
 	track := &fragments.Track{ID: index + 1}
 	switch codec := t.Codec.(type) {
 	case *codecs.H264:
@@ -135,7 +135,7 @@ func (c *clip) addTrack(index int, t *pmp4.Track) error {
 	return nil
 }
 
-func (c *clip) addSamples(index int, t *pmp4.Track) (length time.Duration, err error) {
+func (c *loop) addSamples(index int, t *pmp4.Track) (length time.Duration, err error) {
 	track := c.tracks[index]
 	rescale := func(v int64) int64 { return v * int64(track.TimeScale) / int64(t.TimeScale) }
 	// The first picture shown is at 0; with B-frames it is sent before that.

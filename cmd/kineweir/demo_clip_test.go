@@ -50,7 +50,7 @@ func TestDemoClips(t *testing.T) {
 }
 
 // playRounds follows the endless stream over several seams.
-func playRounds(t *testing.T, c *clip, rounds int) {
+func playRounds(t *testing.T, c *loop, rounds int) {
 	t.Helper()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	dts := map[int]int64{}

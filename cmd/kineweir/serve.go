@@ -16,6 +16,7 @@ import (
 	"github.com/kineweir/kineweir/fragments/cmaf"
 	"github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/ingest"
+	"github.com/kineweir/kineweir/ingest/rtsp"
 	"github.com/kineweir/kineweir/web"
 	"github.com/kineweir/kineweir/web/auth"
 )
@@ -37,7 +38,8 @@ type server struct {
 	archive  *archive.Archive
 	hub      *live.Hub
 	sessions *ingest.Sessions
-	rtsp     *rtspSide
+	cameras  *cameras
+	rtsp     *rtsp.Server
 	web      *web.Server
 }
 
@@ -51,6 +53,9 @@ type step struct {
 // every listener is up.
 func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(listening)) error {
 	started := time.Now()
+	for _, off := range c.dropTaken(ctx) {
+		log.Warn(off)
+	}
 	s := &server{config: c, log: log}
 	where, err := s.start(ctx)
 	if err != nil {
