@@ -30,7 +30,8 @@ import (
 //
 // A prediction is that things go on: the next number, times that follow the
 // duration before, the same duration and samples, bytes that adjoin. A steady
-// camera's entry with sound then takes about 30 bytes in a block and 50 alone.
+// camera's entry with sound then takes about 40 bytes in a block and 65 alone, of
+// which the three checksums are 12.
 // Differences wrap around, so that every value comes back whatever the one
 // before it was.
 const codecVersion = 1

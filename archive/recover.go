@@ -252,6 +252,9 @@ func (s *stream) recoverFile(first fragments.Number) (sc *scan, restate bool, er
 		delete(s.objects, first)
 		return nil, false, s.discard(path)
 	}
+	if len(sc.entries) == 0 {
+		return nil, false, s.lose(o, path, &DamagedError{Object: path, Offset: sc.end, Err: sc.fault})
+	}
 	return sc, lost > 0, nil
 }
 

@@ -230,10 +230,13 @@ func (s *stream) holdsBackIn(h hour) bool {
 	})
 }
 
-// totals are what is kept of the stream. The caller holds mu.
+// totals are what is kept of the stream, and what is about to be swept of an
+// hour of which a part is kept. The caller holds mu.
 func (s *stream) totals() (count, bytes int64) {
 	for i := range s.closed {
-		count, bytes = count+s.closed[i].count, bytes+s.closed[i].bytes
+		if c := &s.closed[i]; !c.max.Less(s.floor) {
+			count, bytes = count+c.count, bytes+c.bytes
+		}
 	}
 	for _, h := range s.hours {
 		count, bytes = count+h.count, bytes+h.bytes

@@ -161,7 +161,7 @@ func verifySegment(data []byte, key string) ([]*Entry, error) {
 		return damaged(s.end, s.fault)
 	case s.closed == nil:
 		return damaged(s.end, errNoIndex)
-	case !reflect.DeepEqual(s.closed.id, s.id) || !reflect.DeepEqual(s.closed.entries, s.entries):
+	case !reflect.DeepEqual(s.closed.id, s.id) || !slices.EqualFunc(s.closed.entries, s.entries, equalEntries):
 		return damaged(s.end, errors.New("the index box does not say what the object holds"))
 	}
 	if err := verifyInit(data[:s.body], s.id); err != nil {
@@ -241,8 +241,10 @@ func sameEntries(object, listed []*Entry, floor fragments.Number) bool {
 		sortEntries(list)
 		return list
 	}
-	return slices.EqualFunc(kept(object), kept(listed), func(x, y *Entry) bool { return reflect.DeepEqual(x, y) })
+	return slices.EqualFunc(kept(object), kept(listed), equalEntries)
 }
+
+func equalEntries(x, y *Entry) bool { return reflect.DeepEqual(x, y) }
 
 func (v *verifier) problem(key string, err error) {
 	v.report.Problems = append(v.report.Problems, Problem{key, err})
