@@ -14,6 +14,7 @@ import (
 	"github.com/kineweir/kineweir/playback/hls"
 	"github.com/kineweir/kineweir/web"
 	"github.com/kineweir/kineweir/web/api"
+	ui "github.com/kineweir/kineweir/web/console"
 	"github.com/kineweir/kineweir/web/media"
 	"github.com/kineweir/kineweir/web/metrics"
 )
@@ -72,7 +73,11 @@ func (s *server) routes() ([]web.Route, error) {
 	routes = append(routes, native.Routes()...)
 	routes = append(routes, s.users.Routes()...)
 	routes = append(routes, figures.Routes()...)
-	return routes, nil
+	pages, err := ui.Routes()
+	if err != nil {
+		return nil, err
+	}
+	return append(routes, pages...), nil
 }
 
 func (s *server) media() (*media.Handler, error) {

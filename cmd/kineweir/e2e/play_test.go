@@ -93,6 +93,9 @@ func TestRangeWithGap(t *testing.T) {
 	stop = testCamera(t, "rtsp://"+s.rtsp+"/cam", "")
 	resumed := time.Now()
 	eventually(t, 20*time.Second, "fragments after the gap", func() bool {
+		if code, _ := s.try("/hls/cam/index.m3u8" + span(resumed, resumed.Add(time.Minute))); code != 200 {
+			return false
+		}
 		video, _, _ := variant(t, s.http+"/hls/cam/index.m3u8"+span(resumed, resumed.Add(time.Minute)))
 		return len(media(t, video).segments) >= 3
 	})
