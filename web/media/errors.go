@@ -8,6 +8,7 @@ import (
 	"github.com/kineweir/kineweir/playback"
 	"github.com/kineweir/kineweir/playback/clip"
 	"github.com/kineweir/kineweir/playback/hls"
+	"github.com/kineweir/kineweir/web"
 )
 
 // fail answers with the status that err stands for. What a person can mend is
@@ -15,6 +16,11 @@ import (
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		return // nobody is there to read it
+	}
+	var answer *web.Error
+	if errors.As(err, &answer) {
+		web.WriteError(w, err) // it says itself how it is to be answered
+		return
 	}
 	status := statusOf(err)
 	text := err.Error()

@@ -18,7 +18,7 @@ import (
 
 // ErrUnauthenticated is what an Access returns, wrapped or not, when a request
 // names nobody, or nobody it knows: the answer asks for a name and a password.
-// Any other error means that the one it names may not.
+// Any other error means that the one it names may not, but for a *web.Error, which is answered as it says.
 var ErrUnauthenticated = errors.New("name and password, or a token, are needed")
 
 // Access decides who may watch. Its methods may be called concurrently.
