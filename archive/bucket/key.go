@@ -29,6 +29,11 @@ func ValidKey(key string) error {
 	return nil
 }
 
+// ValidPrefix says whether a valid key can begin with prefix. A List of any other prefix lists nothing.
+func ValidPrefix(prefix string) bool {
+	return prefix == "" || keyFault(prefix) == "" || keyFault(prefix+"x") == ""
+}
+
 func keyFault(key string) string {
 	switch {
 	case key == "":

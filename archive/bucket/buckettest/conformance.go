@@ -278,6 +278,9 @@ func testOddKeys(t *testing.T, b bucket.Bucket) {
 			return !strings.HasPrefix(k, key)
 		}))
 	}
+	for _, prefix := range []string{".", "..", "...", "%", " ", "+", "日", "c", "combining/e"} {
+		wantKeys(t, b, prefix, "", slices.DeleteFunc(slices.Clone(want), func(k string) bool { return !strings.HasPrefix(k, prefix) }))
+	}
 	for _, key := range want {
 		if err := b.Delete(t.Context(), key); err != nil {
 			t.Errorf("delete %q: %v", key, err)

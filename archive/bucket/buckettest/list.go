@@ -23,7 +23,7 @@ func testListOrder(t *testing.T, b bucket.Bucket) {
 		put(t, b, all[(i*7)%len(all)], []byte(key), bucket.PutOptions{})
 	}
 	slices.Sort(all)
-	prefixes := []string{"", "a", "a/", "a/1", "a/2", "a/2/", "a-", "a0/", "b/2026/11/23", "b/2026/11/23/17/", "c", "cc", "b/2026/13/", "/", "a//"}
+	prefixes := []string{"", "a", "a/", "a/1", "a/2", "a/2/", "a-", "a0/", "b/2026/11/23", "b/2026/11/23/17/", "c", "cc", "b/2026/13/", "/", "a//", "..", ".", "a/..", "a/../", "./"}
 	afters := []string{"", "a", "a-b/1", "a.", "a/", "a/1", "a/10", "a/2/x", "a/2/zzz", "a0/deep", "b/2026/11/23/16/1-1.mp4", "b/2026/12", "c", "zzz", "/"}
 	for _, prefix := range prefixes {
 		for _, after := range afters {

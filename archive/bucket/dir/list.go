@@ -18,11 +18,11 @@ import (
 func (s *Store) List(ctx context.Context, prefix, after string) iter.Seq2[bucket.Object, error] {
 	return func(yield func(bucket.Object, error) bool) {
 		w := walk{ctx: ctx, root: s.root, prefix: prefix, after: after, yield: yield}
+		if !bucket.ValidPrefix(prefix) {
+			return
+		}
 		// Nothing above the last slash of the prefix needs a look.
 		start := prefix[:strings.LastIndexByte(prefix, '/')+1]
-		if start != "" && bucket.ValidKey(strings.TrimSuffix(start, "/")) != nil {
-			return // no object can have such a key
-		}
 		err := ctx.Err()
 		if err == nil {
 			_, err = w.folder(start)
