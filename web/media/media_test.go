@@ -168,7 +168,7 @@ func TestStatusAndWhatAPersonReads(t *testing.T) {
 	s.record(t, "front")
 	s.archive.Create("empty", created)
 	s.archive.Create("mute", created)
-	c := playbacktest.Cutter{Created: created}
+	c := playbacktest.Cutter{Created: created, Start: time.Second}
 	for _, f := range c.Cut(t, playbacktest.Encode(t, 1, "-f lavfi -i sine=duration=2 -c:a libmp3lame -write_xing 0")) {
 		f.AddTo(s.archive, "mute")
 	}
@@ -255,7 +255,7 @@ func TestCompression(t *testing.T) {
 	s := serve(t, hls.Options{}, media.Options{})
 	s.archive.Create("front", created)
 	v, a := camera(t)
-	c := playbacktest.Cutter{Created: created}
+	c := playbacktest.Cutter{Created: created, Start: time.Second}
 	for range 10 {
 		for _, f := range c.Cut(t, v, a) {
 			f.AddTo(s.archive, "front")
@@ -427,7 +427,7 @@ func TestOnDemand(t *testing.T) {
 			if woken == 1 { // its first fragment comes in a moment
 				s.archive.Create(name, created)
 				v, a := camera(t)
-				c := playbacktest.Cutter{Created: created}
+				c := playbacktest.Cutter{Created: created, Start: time.Second}
 				first := c.Cut(t, v, a)[0]
 				time.AfterFunc(50*time.Millisecond, func() { first.AddTo(s.archive, name) })
 			}
