@@ -71,10 +71,10 @@ func readExact(b []byte, at int, t *fragments.Track) *FormatError {
 		texts[i], b = string(b[2:n]), b[n:]
 	}
 	t.Codec, t.CodecID = fragments.Codec(texts[0]), texts[1]
-	if len(b) < 4 || int(be.Uint32(b)) > len(b)/4-1 {
-		return fault("has fewer parameter sets than it says")
+	if len(b) < 4 {
+		return fault("cut before its parameter sets")
 	}
-	n := int(be.Uint32(b))
+	n := be.Uint32(b)
 	b = b[4:]
 	t.Params = nil
 	for i := range n {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -230,6 +231,27 @@ func appendSample(pcm []byte, v int32, depth int) []byte {
 	var b [4]byte
 	binary.BigEndian.PutUint32(b[:], uint32(v))
 	return append(pcm, b[:depth/8]...)
+}
+
+// A time scale that is not the sample rate, as of Matroska, and a decode time
+// at which 64 bits do not hold the number of the sample.
+func TestFLACOfCoarseTimes(t *testing.T) {
+	track := &fragments.Track{ID: 1, Codec: fragments.PCMA, TimeScale: 1000, SampleRate: 8000, Channels: 1}
+	var samples []fragments.Sample
+	for i := range 30 {
+		samples = append(samples, fragments.Sample{Duration: 20, Key: true, Payload: [][]byte{repeat(byte(i), 160)}})
+	}
+	for _, decodeTime := range []int64{0, 12345, math.MaxInt64 - 1000} {
+		part := cmaf.AppendPart(nil, track, 1, decodeTime, samples)
+		data, err := cmaf.FLACRun(nil, track, part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSameTimes(t, data, part)
+		if !bytes.Equal(decodeFLAC(t, track, data), linear(track, samples)) {
+			t.Errorf("at %d: not the same samples", decodeTime)
+		}
+	}
 }
 
 // Stereo of two like channels must take little more than one of them.

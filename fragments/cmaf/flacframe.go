@@ -105,11 +105,7 @@ func appendNumber(dst []byte, v uint64) []byte {
 	if v < 0x80 {
 		return append(dst, byte(v))
 	}
-	n := (bits.Len64(v) + 3) / 5 // bytes: 5 n + 1 bits of a number fit
-	n = max(n, 2)
-	if bits.Len64(v) > 5*n+1 {
-		n++
-	}
+	n := (bits.Len64(v) + 3) / 5 // bytes: 5 n + 1 bits fit
 	dst = append(dst, byte(0xff<<(8-n))|byte(v>>(6*(n-1))))
 	for i := n - 2; i >= 0; i-- {
 		dst = append(dst, 0x80|byte(v>>(6*i)&63))

@@ -113,6 +113,30 @@ func checkTracks(t *testing.T, data []byte, want ...*fragments.Track) {
 	}
 }
 
+// TestInitPictureFormat: the records repeat chroma format and bit depths.
+func TestInitPictureFormat(t *testing.T) {
+	for name, c := range map[string]struct {
+		track fragments.Track
+		want  []byte // chroma format, depth of luma, of chroma, and what follows
+	}{
+		"h264 4:2:0":   {fragments.Track{Codec: fragments.H264, Params: params(avcSPS, avcPPS)}, []byte{0xfd, 0xf8, 0xf8, 0}},
+		"h264 4:2:2":   {fragments.Track{Codec: fragments.H264, Params: params(avcSPS422, avcPPS422)}, []byte{0xfe, 0xfa, 0xfa, 0}},
+		"h265 8 bits":  {fragments.Track{Codec: fragments.H265, Params: params(hevcSPS)}, []byte{0xfd, 0xf8, 0xf8, 0, 0, 0x0f}},
+		"h265 10 bits": {fragments.Track{Codec: fragments.H265, Params: params(hevcSPS10)}, []byte{0xfd, 0xfa, 0xfa, 0, 0, 0x0f}},
+		"av1 8 bits":   {fragments.Track{Codec: fragments.AV1, Params: params(av1Seq)}, []byte{0x81, 0, 0x0c, 0, 0x0a}},
+		"av1 10 bits":  {fragments.Track{Codec: fragments.AV1, Params: params(av1Seq10)}, []byte{0x81, 0, 0x4c, 0, 0x0a}},
+	} {
+		c.track.ID, c.track.TimeScale = 1, 1
+		data, err := cmaf.InitSegment(&c.track)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(data, c.want) {
+			t.Errorf("%s: no %x in %x", name, c.want, data)
+		}
+	}
+}
+
 func TestInitRefuses(t *testing.T) {
 	good := &fragments.Track{ID: 1, Codec: fragments.PCMU, TimeScale: 8000}
 	for name, tracks := range map[string][]*fragments.Track{
@@ -140,6 +164,13 @@ func TestParseInitErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	hevc, err := cmaf.InitSegment(&fragments.Track{ID: 1, Codec: fragments.H265, TimeScale: 90000, Params: [][]byte{hevcVPS, hevcSPS, hevcPPS}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := bytes.Index(hevc, []byte("hvcC")) + 4
+	hevc[record+22]++                       // one array more,
+	hevc[bytes.Index(hevc, hevcPPS)-1] -= 2 // of two bytes
 	// in replaces bytes from the given place after the n-th box of a type on.
 	in := func(box string, n, at int, b ...byte) []byte {
 		d := bytes.Clone(good)
@@ -171,6 +202,7 @@ func TestParseInitErrors(t *testing.T) {
 		"sps sticks out":       {in("avcC", 1, 6, 1), "avcC"},
 		"pps sticks out":       {in("avcC", 1, 8+len(avcSPS), 200), "avcC"},
 		"avc of version 2":     {in("avcC", 1, 0, 2), "avcC"},
+		"hevc array cut":       {hevc, "hvcC"},
 		"esds cut":             {in("esds", 1, 5, 0xff, 0xff, 0xff, 0x7f), "esds"},
 		"object unknown":       {in("esds", 1, 17, 0x20), "esds"},
 		"exact of version 2":   {in("uuid", 1, 16, 2), "uuid"},

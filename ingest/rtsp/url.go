@@ -1,0 +1,40 @@
+package rtsp
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/base"
+)
+
+const userAgent = "kineweir"
+
+// parseURL reads an rtsp or rtsps URL. The error never shows it, because it may
+// hold a password.
+func parseURL(raw string) (*base.URL, error) {
+	u, err := base.ParseURL(raw)
+	if err != nil {
+		var parse *url.Error
+		if errors.As(err, &parse) {
+			err = parse.Err
+		}
+		return nil, fmt.Errorf("URL is not valid: %w", err)
+	}
+	if u.Scheme != "rtsp" && u.Scheme != "rtsps" {
+		return nil, fmt.Errorf("URL begins with %q: use rtsp:// or rtsps://", u.Scheme)
+	}
+	if u.Hostname() == "" {
+		return nil, errors.New("URL names no host")
+	}
+	return u, nil
+}
+
+// redacted shows a URL without its password.
+func redacted(raw string) string {
+	u, err := parseURL(raw)
+	if err != nil {
+		return "(not valid)"
+	}
+	return (*url.URL)(u).Redacted()
+}
