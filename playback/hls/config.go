@@ -6,6 +6,7 @@ import (
 
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
+	"github.com/kineweir/kineweir/playback"
 )
 
 func newConfig(h fragments.ConfigHash, t *fragments.Track) config {
@@ -20,7 +21,7 @@ func newConfig(h fragments.ConfigHash, t *fragments.Track) config {
 		}
 	}
 	c.codec, c.refused = cmaf.CodecString(served)
-	c.fill = canFill(t)
+	_, c.fill = playback.SilenceOf(t)
 	return c
 }
 
