@@ -282,6 +282,10 @@ func TestFailingSinkAndCloseTimeout(t *testing.T) {
 			t.Errorf("failing sink: %+v", st)
 		}
 		sink.mu.Lock()
+		// A number that stays open holds back all that comes after it.
+		if len(sink.aborted) != 2 {
+			t.Errorf("numbers given up: %v, want those of the two that are lost", sink.aborted)
+		}
 		sink.fail, sink.gate = nil, make(chan struct{})
 		sink.mu.Unlock()
 		start := time.Now()
