@@ -60,6 +60,10 @@ type wanted struct {
 	samples       int // sample rate, audio
 }
 
+func formatH264() *format.H264 {
+	return &format.H264{PayloadTyp: 96, PacketizationMode: 1}
+}
+
 func f(at int64, parts ...[]byte) frame { return frame{at, parts} }
 
 func video(pts int64, key bool, width int, payload ...[]byte) wanted {

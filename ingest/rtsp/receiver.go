@@ -161,12 +161,11 @@ func (r *receiver) idle() time.Duration {
 	return r.now().Sub(r.last)
 }
 
-// live reports whether there has been an access unit, and the error that keeps
-// them from being taken.
-func (r *receiver) live() (bool, error) {
+// failed returns the error that keeps access units from being taken.
+func (r *receiver) failed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.last.IsZero(), r.err
+	return r.err
 }
 
 // packet takes an RTP packet of a track.
