@@ -140,7 +140,7 @@ func get(t *testing.T) func(p []*rtp.Packet, err error) []*rtp.Packet {
 	}
 }
 
-var aacLC = &mpeg4audio.AudioSpecificConfig{Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 44100, ChannelConfig: 2, ChannelCount: 2}
+var aacLC = &mpeg4audio.AudioSpecificConfig{Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 44100, ChannelConfig: 2}
 
 func latmConfig() *mpeg4audio.StreamMuxConfig {
 	return &mpeg4audio.StreamMuxConfig{Programs: []*mpeg4audio.StreamMuxConfigProgram{{

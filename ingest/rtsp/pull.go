@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
@@ -39,14 +40,18 @@ type pull struct {
 	asked     base.Method // the latest request
 	redirects int
 	sockets   sockets
+	answer    *time.Timer // closes the client when an answer is late
+	late      atomic.Bool // it did
+	begun     atomic.Bool // all answers have come
 }
 
 // Reasons why an attempt ends that decide what is done next.
 var (
-	errNoUDP   = errors.New("nothing comes over UDP")
-	errNeedUDP = errors.New("camera refuses TCP")
-	errSilent  = errors.New("no frame for too long")
-	errLogin   = errors.New("camera refuses user or password")
+	errNoUDP    = errors.New("nothing comes over UDP")
+	errNeedUDP  = errors.New("camera refuses TCP")
+	errSilent   = errors.New("no frame for too long")
+	errNoAnswer = errors.New("camera does not answer")
+	errLogin    = errors.New("camera refuses user or password")
 )
 
 // run receives until the camera fails or ctx ends; the error is never nil.
@@ -57,10 +62,11 @@ func (p *pull) run(ctx context.Context) error {
 	}
 	p.client = &gortsplib.Client{
 		Scheme: p.url.Scheme, Host: p.url.Host, Transport: &transport,
-		TLSConfig:   &tls.Config{InsecureSkipVerify: p.insecure}, // cameras have certificates of their own making: the user says which are trusted
-		ReadTimeout: p.timeout, WriteTimeout: p.timeout, UserAgent: userAgent,
+		TLSConfig: &tls.Config{InsecureSkipVerify: p.insecure}, // cameras have certificates of their own making: the user says which are trusted
+		// The library looks at the socket; what counts are the frames, for which watch looks.
+		ReadTimeout: 2 * max(p.timeout, p.stall), WriteTimeout: p.timeout, UserAgent: userAgent,
 		AnyPortEnable: true, DialContext: p.sockets.dial, ListenPacket: p.sockets.listen,
-		OnRequest:  func(req *base.Request) { p.asked = req.Method },
+		OnRequest:  p.request,
 		OnResponse: p.response, OnTransportSwitch: func(error) {}, OnPacketsLost: func(uint64) {},
 		OnDecodeError: func(err error) {
 			if p.rx != nil {
@@ -76,8 +82,17 @@ func (p *pull) run(ctx context.Context) error {
 	defer p.sockets.close() // the library forgets some
 	defer p.client.Close()
 	defer stop()
+	p.answer = time.AfterFunc(p.timeout, func() {
+		p.late.Store(true)
+		p.client.Close()
+	})
+	defer p.answer.Stop()
 	err := p.begin()
-	if err == nil {
+	p.begun.Store(true)
+	switch {
+	case p.late.Load() || !p.answer.Stop():
+		err = fmt.Errorf("%w for %v", errNoAnswer, p.timeout)
+	case err == nil:
 		err = p.watch(ctx)
 	}
 	if ctx.Err() != nil {
@@ -149,6 +164,13 @@ func (p *pull) watch(ctx context.Context) error {
 		case idle > p.stall:
 			return fmt.Errorf("%w (%v)", errSilent, p.stall)
 		}
+	}
+}
+
+func (p *pull) request(req *base.Request) {
+	p.asked = req.Method
+	if !p.begun.Load() {
+		p.answer.Reset(p.timeout)
 	}
 }
 
