@@ -41,7 +41,8 @@ type EntryRun struct {
 	DecodeTime   int64 // of the first sample, ticks since the creation of the stream
 	Duration     int64 // ticks
 	Samples      int
-	Offset, Size int64 // in the object, bytes
+	Offset, Size int64  // in the object, bytes
+	CRC          uint32 // CRC-32C of those bytes
 }
 
 // BaseTicks returns the object's base in ticks of timeScale, rounded down: what
@@ -52,8 +53,22 @@ func (e *Entry) BaseTicks(timeScale uint32) int64 {
 	return Ticks(e.Base, timeScale)
 }
 
-// Ticks converts a non-negative duration to ticks of timeScale, rounded down.
+// MaxTimeScale is the finest division of a second that a track may have: the
+// nanosecond, in which everything else counts.
+const MaxTimeScale = uint32(time.Second)
+
+// Ticks converts a duration to ticks of timeScale, rounded down. A negative one
+// counts back from the creation of the stream: a publisher's clock may be
+// behind ours. timeScale is at most MaxTimeScale.
 func Ticks(d time.Duration, timeScale uint32) int64 {
+	if d < 0 {
+		hi, lo := bits.Mul64(-uint64(d), uint64(timeScale))
+		q, r := bits.Div64(hi, lo, uint64(time.Second))
+		if r > 0 {
+			q++
+		}
+		return -int64(q)
+	}
 	hi, lo := bits.Mul64(uint64(d), uint64(timeScale))
 	q, _ := bits.Div64(hi, lo, uint64(time.Second))
 	return int64(q)

@@ -19,6 +19,9 @@ var ErrReplaced = errors.New("another publisher has taken the stream over")
 // ErrBusy refuses a second publisher where the first one stays.
 var ErrBusy = errors.New("the stream already has a publisher")
 
+// ErrTooMany refuses a publisher beyond Options.MaxSessions.
+var ErrTooMany = errors.New("too many streams are being published")
+
 // ErrClosed refuses a publisher while the server stops.
 var ErrClosed = errors.New("the server is stopping")
 
@@ -38,6 +41,8 @@ type Options struct {
 	// RefuseSecond keeps the first publisher of a stream; by default the newest
 	// one takes the stream over.
 	RefuseSecond bool
+	// MaxSessions bounds the streams that are published at once; 0: no bound.
+	MaxSessions int
 	// MaxQueued bounds the bytes that wait for the Sink, per stream; default
 	// 64 MiB. A fragment that finds the queue full is dropped and counted, and
 	// the next one is marked as a discontinuity.
@@ -57,6 +62,7 @@ type Sessions struct {
 	closed bool
 	open   map[fragments.StreamName]*Session
 	taking map[fragments.StreamName]chan struct{} // a Publish of the stream is under way
+	errs   map[fragments.StreamName]string        // why the last session ended badly
 }
 
 // New returns Sessions without a session.
@@ -73,7 +79,7 @@ func New(o Options) *Sessions {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Sessions{o: o, open: map[fragments.StreamName]*Session{}, taking: map[fragments.StreamName]chan struct{}{}}
+	return &Sessions{o: o, open: map[fragments.StreamName]*Session{}, taking: map[fragments.StreamName]chan struct{}{}, errs: map[fragments.StreamName]string{}}
 }
 
 // Publish opens a session. With the policy newest-wins (the default) an
@@ -88,7 +94,11 @@ func (s *Sessions) Publish(name fragments.StreamName, tracks []*fragments.Track,
 	defer release()
 	s.mu.Lock()
 	old := s.open[name]
+	full := old == nil && s.o.MaxSessions > 0 && len(s.open) >= s.o.MaxSessions
 	s.mu.Unlock()
+	if full {
+		return nil, fmt.Errorf("stream %s: %w: the limit is %d", name, ErrTooMany, s.o.MaxSessions)
+	}
 	if old != nil {
 		if s.o.RefuseSecond {
 			return nil, fmt.Errorf("stream %s: %w (%s)", name, ErrBusy, old.src.Remote)
@@ -177,11 +187,26 @@ func (s *Sessions) Close() {
 	wg.Wait()
 }
 
-func (s *Sessions) forget(ss *Session) {
+// maxErrs bounds for how many streams the last error is kept.
+const maxErrs = 1000
+
+// LastError returns why the last session of a stream ended badly, "" when it
+// did not or when nobody remembers.
+func (s *Sessions) LastError(name fragments.StreamName) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.errs[name]
+}
+
+func (s *Sessions) forget(ss *Session, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[ss.name] == ss {
 		delete(s.open, ss.name)
+	}
+	delete(s.errs, ss.name)
+	if reason != nil && !errors.Is(reason, ErrClosed) && !errors.Is(reason, ErrReplaced) && len(s.errs) < maxErrs {
+		s.errs[ss.name] = reason.Error()
 	}
 }
 
@@ -259,8 +284,8 @@ func (s *Session) Jitter(track int, seconds float64) {
 	s.meter.jitter[track] = seconds
 }
 
-// Close ends the session: what is open is closed as a fragment and committed.
-// It returns when that is done, or has taken longer than CloseTimeout. Closing
+// Close ends the session for a reason, nil when the publisher left in good
+// order: what is open is closed as a fragment and committed. It returns when that is done, or has taken longer than CloseTimeout. Closing
 // twice is fine.
 func (s *Session) Close(reason error) {
 	s.mu.Lock()
@@ -280,7 +305,7 @@ func (s *Session) Close(reason error) {
 	if err := s.owner.o.Sink.Close(ctx, s.lease); err != nil {
 		s.log.Error("close recording", "error", err)
 	}
-	s.owner.forget(s)
+	s.owner.forget(s, reason)
 	st := s.Stats()
 	s.log.Info("publisher gone", "reason", reason, "fragments", st.Fragments, "dropped", st.Dropped, "lost_packets", st.LostPackets)
 }

@@ -177,6 +177,26 @@ func TestSecondPublisher(t *testing.T) {
 	}
 }
 
+func TestLimitAndLastError(t *testing.T) {
+	all := newSessions(&memorySink{}, func(o *Options) { o.MaxSessions = 1 })
+	a, err := all.Publish("a", []*fragments.Track{video}, Source{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := all.Publish("b", nil, Source{}, nil); !errors.Is(err, ErrTooMany) {
+		t.Errorf("second stream: %v", err)
+	}
+	a.Close(errors.New("garbage"))
+	if got := all.LastError("a"); got != "garbage" {
+		t.Errorf("last error %q", got)
+	}
+	a, _ = all.Publish("a", []*fragments.Track{video}, Source{}, nil)
+	a.Close(nil)
+	if got := all.LastError("a"); got != "" {
+		t.Errorf("last error %q after a good end", got)
+	}
+}
+
 func TestManyPublishersOfOneStream(t *testing.T) {
 	sink := &memorySink{}
 	all := newSessions(sink, nil)

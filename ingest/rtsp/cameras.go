@@ -5,277 +5,236 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/live"
+	"github.com/kineweir/kineweir/ingest"
 )
+
+var _ ingest.Waker = (*Cameras)(nil)
 
 // Transport is how packets come from a camera.
 type Transport string
 
-// The transports.
+// The transports. One that gives no frame is changed for the other, and back,
+// at the next attempt, unless TCP alone is wanted.
 const (
-	Auto Transport = "auto" // TCP, or UDP when the camera refuses TCP
+	Auto Transport = "auto" // TCP, in which nothing is lost, and UDP where the camera knows nothing else
 	TCP  Transport = "tcp"
-	UDP  Transport = "udp" // UDP, or TCP when nothing comes
+	UDP  Transport = "udp" // UDP, and TCP when nothing comes that way
 )
 
-// Camera says where a stream is pulled from.
+// Camera is a source that is pulled.
 type Camera struct {
-	URL       string    `json:"url"` // rtsp:// or rtsps://, with user and password where needed
-	Transport Transport `json:"transport,omitempty"`
-	// OnDemand: connected only while somebody watches.
-	OnDemand bool `json:"on_demand,omitempty"`
-	// Insecure accepts any certificate of an rtsps camera; most make their own.
-	Insecure bool `json:"insecure,omitempty"`
+	Name      fragments.StreamName
+	URL       string    // rtsp:// or rtsps://, with user and password where the camera wants them
+	Transport Transport // "" is auto
+	// OnDemand connects only while somebody watches.
+	OnDemand bool
 }
 
-// Validate says what is wrong with c, without showing its password.
+// ErrCamera is wrapped by what is wrong with a Camera.
+var ErrCamera = errors.New("camera cannot be used")
+
+// Validate says what is wrong with c.
 func (c Camera) Validate() error {
+	if _, err := fragments.ParseStreamName(string(c.Name)); err != nil {
+		return fmt.Errorf("%w: %w", ErrCamera, err)
+	}
 	if _, err := parseURL(c.URL); err != nil {
-		return err
+		return fmt.Errorf("%w: %w; write rtsp://user:password@host:554/path", ErrCamera, err)
 	}
 	switch c.Transport {
 	case "", Auto, TCP, UDP:
 		return nil
 	}
-	return fmt.Errorf("transport %q: use auto, tcp or udp", c.Transport)
+	return fmt.Errorf("%w: transport %q; auto, tcp and udp are known", ErrCamera, c.Transport)
 }
 
-// Store keeps the cameras that were added at run time. Its methods are not called
-// concurrently.
-type Store interface {
-	// Load returns what was last saved; nothing saved is no error.
-	Load() (map[fragments.StreamName]Camera, error)
-	// Save replaces what is kept. When it returns nil, a crash does not undo it.
-	Save(cameras map[fragments.StreamName]Camera) error
-}
+// State is what a camera's puller is doing.
+type State string
 
-// Errors of [Cameras].
-var (
-	ErrNoCamera    = errors.New("no such camera")
-	ErrFixedCamera = errors.New("camera is set in the configuration file and is changed there")
+// The states.
+const (
+	StateConnecting State = "connecting" // or connected, and no frame has come yet
+	StateLive       State = "live"
+	StateWaiting    State = "waiting" // to try again after an error
+	StateIdle       State = "idle"    // on demand, and nobody watches
 )
 
-// CamerasOptions say how cameras are pulled. Publish and Hub are needed.
-type CamerasOptions struct {
-	Publish PublishFunc
-	Hub     *live.Hub                       // tells whether somebody watches
-	Fixed   map[fragments.StreamName]Camera // of the configuration; never saved
-	Store   Store                           // of those added at run time; nil: forgotten at the end
-	Log     *slog.Logger                    // default slog.Default()
-
-	Timeout      time.Duration // for each answer of a camera; default 10 s
-	StallTimeout time.Duration // without a frame; default 10 s
-	UDPTimeout   time.Duration // without any packet over UDP, before TCP is tried; default 3 s
-	MinBackoff   time.Duration // before the first retry; default 1 s
-	MaxBackoff   time.Duration // default 60 s
-	Stable       time.Duration // live for as long, a camera is retried soon again; default 10 s
-	IdleStop     time.Duration // a camera on demand that nobody watches is left; default 30 s
-	MaxClockSkew time.Duration // a camera's clock that is further off is logged; default 1 min
-
-	Now  func() time.Time // default time.Now
-	Rand func() float64   // jitter, in [0, 1); default rand.Float64
+// CameraStatus is a camera and how it does.
+type CameraStatus struct {
+	Camera
+	State   State
+	Since   time.Time // of the state
+	Err     error     // why it ended last; nil when it never did, or lives
+	Using   Transport // tcp or udp, of the latest attempt; "" before the first
+	Retries int       // attempts that failed in a row
+	Next    time.Time // of the next attempt, while waiting
 }
 
-func (o *CamerasOptions) defaults() {
-	set := func(d *time.Duration, v time.Duration) {
+// CamerasOptions configure Cameras. Publish and Hub are required.
+type CamerasOptions struct {
+	Publish PublishFunc
+	Hub     *live.Hub
+	Logger  *slog.Logger
+	// Stall is how long no frame may come before the connection is given up,
+	// whatever else the camera sends; default 10 s.
+	Stall time.Duration
+	// Unheard is how long nothing at all may come over UDP before TCP is tried;
+	// default 3 s.
+	Unheard time.Duration
+	// Connect bounds the time from dialling to PLAY; default 15 s.
+	Connect time.Duration
+	// IdleStop is how long an on-demand camera stays connected when nobody
+	// watches any more; default 10 s.
+	IdleStop time.Duration
+	// MinBackoff and MaxBackoff bound the pause between attempts; defaults 1 s
+	// and 60 s.
+	MinBackoff, MaxBackoff time.Duration
+	// MaxSkew is how far a camera's clock may be from ours before the log says so;
+	// default 1 min.
+	MaxSkew time.Duration
+}
+
+// Cameras pulls streams from cameras, each by a goroutine of its own that
+// reconnects for ever. What one camera does touches no other.
+type Cameras struct {
+	o CamerasOptions
+
+	changing sync.Mutex // held by Set, Delete and Close, which wait for connections to end
+
+	mu      sync.Mutex // guards the fields below
+	pullers map[fragments.StreamName]*puller
+	closed  bool
+}
+
+// NewCameras returns Cameras without a camera.
+func NewCameras(o CamerasOptions) *Cameras {
+	def := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {
 			*d = v
 		}
 	}
-	set(&o.Timeout, 10*time.Second)
-	set(&o.StallTimeout, 10*time.Second)
-	set(&o.UDPTimeout, 3*time.Second)
-	set(&o.MinBackoff, time.Second)
-	set(&o.MaxBackoff, time.Minute)
-	set(&o.Stable, 10*time.Second)
-	set(&o.IdleStop, 30*time.Second)
-	set(&o.MaxClockSkew, time.Minute)
-	if o.Log == nil {
-		o.Log = slog.Default()
+	def(&o.Stall, 10*time.Second)
+	def(&o.Unheard, 3*time.Second)
+	def(&o.Connect, 15*time.Second)
+	def(&o.IdleStop, 10*time.Second)
+	def(&o.MinBackoff, time.Second)
+	def(&o.MaxBackoff, time.Minute)
+	def(&o.MaxSkew, time.Minute)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Rand == nil {
-		o.Rand = rand.Float64
-	}
+	return &Cameras{o: o, pullers: map[fragments.StreamName]*puller{}}
 }
 
-// Cameras pulls streams from cameras, each by a goroutine of its own that
-// reconnects for ever. Its methods may be called concurrently. It is an
-// ingest.Waker for the cameras on demand.
-type Cameras struct {
-	o      CamerasOptions
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-
-	changing sync.Mutex // held while the set of cameras changes and is saved
-
-	mu      sync.Mutex // guards the field below
-	cameras map[fragments.StreamName]*camera
-}
-
-// NewCameras starts to pull the fixed and the stored cameras. A fixed one hides a
-// stored one of the same name.
-func NewCameras(o CamerasOptions) (*Cameras, error) {
-	o.defaults()
-	if o.Publish == nil || o.Hub == nil {
-		return nil, errors.New("cameras: need a PublishFunc and a Hub")
+// Set adds a camera, or replaces the one of this name: its connection ends
+// first. Setting what is set already changes nothing.
+func (c *Cameras) Set(cam Camera) error {
+	if err := cam.Validate(); err != nil {
+		return err
 	}
-	all := map[fragments.StreamName]Camera{}
-	if o.Store != nil {
-		stored, err := o.Store.Load()
-		if err != nil {
-			return nil, fmt.Errorf("cameras: load: %w", err)
+	if cam.Transport == "" {
+		cam.Transport = Auto
+	}
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	if old := c.get(cam.Name); old != nil {
+		if old.camera == cam {
+			return nil
 		}
-		maps.Copy(all, stored)
-	}
-	maps.Copy(all, o.Fixed)
-	for name, c := range all {
-		if err := c.Validate(); err != nil {
-			return nil, fmt.Errorf("camera %s: %w", name, err)
-		}
-	}
-	s := &Cameras{o: o, cameras: map[fragments.StreamName]*camera{}}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	for name, c := range all {
-		s.cameras[name] = startCamera(s.ctx, &s.o, name, c)
-	}
-	return s, nil
-}
-
-// Set adds a camera or changes one; setting what is set already does nothing. It
-// returns when that is saved and the old connection has ended, not when the
-// camera is live.
-func (s *Cameras) Set(name fragments.StreamName, c Camera) error {
-	if err := c.Validate(); err != nil {
-		return fmt.Errorf("camera %s: %w", name, err)
-	}
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	if _, fixed := s.o.Fixed[name]; fixed {
-		return fmt.Errorf("camera %s: %w", name, ErrFixedCamera)
-	}
-	old := s.get(name)
-	if old != nil && old.config == c {
-		return nil
-	}
-	if err := s.save(func(m map[fragments.StreamName]Camera) { m[name] = c }); err != nil {
-		return fmt.Errorf("camera %s: %w", name, err)
-	}
-	if old != nil {
 		old.stop()
 	}
-	if s.ctx.Err() != nil {
-		return fmt.Errorf("camera %s: %w", name, s.ctx.Err())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ingest.ErrClosed
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cameras[name] = startCamera(s.ctx, &s.o, name, c)
+	c.pullers[cam.Name] = startPuller(&c.o, cam)
 	return nil
 }
 
-// Delete removes a camera; the error is ErrNoCamera, ErrFixedCamera or that of
-// the Store. What was recorded stays.
-func (s *Cameras) Delete(name fragments.StreamName) error {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	c := s.get(name)
-	if c == nil {
-		return fmt.Errorf("camera %s: %w", name, ErrNoCamera)
-	}
-	if _, fixed := s.o.Fixed[name]; fixed {
-		return fmt.Errorf("camera %s: %w", name, ErrFixedCamera)
-	}
-	if err := s.save(func(m map[fragments.StreamName]Camera) { delete(m, name) }); err != nil {
-		return fmt.Errorf("camera %s: %w", name, err)
-	}
-	c.stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.cameras, name)
-	return nil
+func (c *Cameras) get(name fragments.StreamName) *puller {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pullers[name]
 }
 
-// save stores the cameras that are not fixed, with a change.
-func (s *Cameras) save(change func(m map[fragments.StreamName]Camera)) error {
-	if s.o.Store == nil {
-		return nil
+// Delete removes a camera and reports whether there was one. It returns when
+// its connection has ended.
+func (c *Cameras) Delete(name fragments.StreamName) bool {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	p := c.get(name)
+	if p == nil {
+		return false
 	}
-	m := map[fragments.StreamName]Camera{}
-	s.mu.Lock()
-	for name, c := range s.cameras {
-		if _, fixed := s.o.Fixed[name]; !fixed {
-			m[name] = c.config
-		}
-	}
-	s.mu.Unlock()
-	change(m)
-	if err := s.o.Store.Save(m); err != nil {
-		return fmt.Errorf("save: %w", err)
-	}
-	return nil
+	p.stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pullers, name)
+	return true
 }
 
-func (s *Cameras) get(name fragments.StreamName) *camera {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cameras[name]
-}
-
-// Get returns a camera as it was set, password included.
-func (s *Cameras) Get(name fragments.StreamName) (Camera, bool) {
-	c := s.get(name)
-	if c == nil {
-		return Camera{}, false
+// List returns all cameras in order of name.
+func (c *Cameras) List() []CameraStatus {
+	c.mu.Lock()
+	list := make([]CameraStatus, 0, len(c.pullers))
+	for _, p := range c.pullers {
+		list = append(list, p.Status())
 	}
-	return c.config, true
-}
-
-// Status returns how a camera is.
-func (s *Cameras) Status(name fragments.StreamName) (Status, bool) {
-	c := s.get(name)
-	if c == nil {
-		return Status{}, false
-	}
-	return c.state(), true
-}
-
-// List returns how all cameras are, in order of name.
-func (s *Cameras) List() []Status {
-	s.mu.Lock()
-	list := make([]Status, 0, len(s.cameras))
-	for _, name := range slices.Sorted(maps.Keys(s.cameras)) {
-		list = append(list, s.cameras[name].state())
-	}
-	s.mu.Unlock()
+	c.mu.Unlock()
+	slices.SortFunc(list, func(a, b CameraStatus) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return list
 }
 
-// Wake implements ingest.Waker: it connects to a camera on demand.
-func (s *Cameras) Wake(ctx context.Context, name fragments.StreamName) error {
-	if c := s.get(name); c != nil && c.config.OnDemand {
-		return c.wake(ctx)
+// Wake implements ingest.Waker: it connects to an on-demand camera and returns
+// when it is live, or when an attempt has failed.
+func (c *Cameras) Wake(ctx context.Context, name fragments.StreamName) error {
+	p := c.get(name)
+	if p == nil || !p.camera.OnDemand {
+		return nil
 	}
-	return nil
+	return p.demand(ctx)
 }
 
-// Close leaves all cameras and waits until everything has ended.
-func (s *Cameras) Close() {
-	s.cancel()
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	s.mu.Lock()
-	list := slices.Collect(maps.Values(s.cameras))
-	s.mu.Unlock()
-	for _, c := range list {
-		c.stop()
+// Close ends all connections and waits for them.
+func (c *Cameras) Close() {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	c.mu.Lock()
+	c.closed = true
+	pullers := c.pullers
+	c.pullers = map[fragments.StreamName]*puller{}
+	c.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, p := range pullers {
+		wg.Go(p.stop)
 	}
+	wg.Wait()
+}
+
+// backoff returns the pause after the given number of failures in a row: it
+// doubles from least to most, and varies by a quarter so that cameras that
+// failed together do not come back together. random is in [0, 1).
+func backoff(failures int, least, most time.Duration, random float64) time.Duration {
+	d := least
+	for i := 1; i < failures && d < most; i++ {
+		d *= 2
+	}
+	d += time.Duration(float64(d) * random / 4)
+	if d >= most {
+		d = most - time.Duration(float64(most)*random/4)
+	}
+	return max(d, least)
+}
+
+func jittered(o *CamerasOptions, failures int) time.Duration {
+	return backoff(failures, o.MinBackoff, o.MaxBackoff, rand.Float64())
 }

@@ -48,14 +48,13 @@ func TestPlayExact(t *testing.T) {
 			if tc.tls {
 				url = "rtsps://" + s.TLSAddr().String() + "/cam"
 			}
-			cams, out := newTestCameras(t, nil)
-			fatal(t, cams.Set("copy", Camera{URL: url, Transport: tc.transport, Insecure: true}))
+			cams, out := pull(t, url, tc.transport)
 			got := out.session(t, 0)
 			got.waitUnits(t, 15) // from the key frame 20 on
 			send(25, 35)
 			units := got.waitUnits(t, 45)
 			checkSame(t, units, sent[60:], tc.transport == UDP)
-			if st, _ := cams.Status("copy"); st.Using != tc.transport || st.Retries != 0 {
+			if st := cams.status("cam"); st.Using != tc.transport || st.Retries != 0 {
 				t.Errorf("status %+v", st)
 			}
 
@@ -174,8 +173,7 @@ func TestSlowReader(t *testing.T) {
 	id, _, _ := strings.Cut(res.Header["Session"][0], ";")
 	ask("PLAY", s.url("cam"), "Session: "+id+"\r\n")
 
-	cams, out := newTestCameras(t, func(o *CamerasOptions) { o.StallTimeout = 10 * time.Second })
-	fatal(t, cams.Set("copy", Camera{URL: s.url("cam")}))
+	_, out := pull(t, s.url("cam"), TCP)
 	got := out.session(t, 0)
 	got.waitUnits(t, 1)
 	slowest := time.Duration(0)
@@ -209,23 +207,22 @@ func TestPlayWakes(t *testing.T) {
 	cam := newScripted(t, "127.0.0.1:0", script{})
 	var cams *Cameras
 	s, rec := newTestServer(t, func(o *ServerOptions) {
-		hub, publish := o.Hub, o.Publish
-		cams, _ = newTestCameras(t, func(c *CamerasOptions) { c.Hub, c.Publish = hub, publish })
+		cams = NewCameras(CamerasOptions{Publish: o.Publish, Hub: o.Hub, Logger: logTo(t), MinBackoff: 20 * time.Millisecond, IdleStop: 300 * time.Millisecond})
 		o.Waker, o.WakeTimeout = cams, 5*time.Second
 	})
-	fatal(t, cams.Set("door", Camera{URL: cam.url(), OnDemand: true}))
-	fatal(t, cams.Set("broken", Camera{URL: "rtsp://127.0.0.1:1/", OnDemand: true}))
-	readers, out := newTestCameras(t, nil)
-	fatal(t, readers.Set("copy", Camera{URL: s.url("door")}))
+	t.Cleanup(cams.Close)
+	fatal(t, cams.Set(Camera{Name: "door", URL: cam.url(), OnDemand: true}))
+	fatal(t, cams.Set(Camera{Name: "broken", URL: "rtsp://127.0.0.1:1/", OnDemand: true}))
+	readers, out := pull(t, s.url("door"), TCP)
 	units := out.session(t, 0).waitUnits(t, 20)
-	if !units[0].Key || rec.of("door")[0].src.Protocol != "rtsp-pull" {
-		t.Errorf("first unit %+v from %+v", units[0], rec.of("door")[0].src)
+	if !units[0].Key || rec.session(t, 0).src.Protocol != "rtsp-pull" {
+		t.Errorf("first unit %+v from %+v", units[0], rec.session(t, 0).src)
 	}
 	if err := describe(s.url("broken")); err == nil || !strings.Contains(err.Error(), "404") || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("a camera that cannot be woken: %v", err)
 	}
-	fatal(t, readers.Delete("copy"))
-	waitStatus(t, cams, "door", "the camera to be left", func(st Status) bool { return st.State == Idle })
+	readers.Close()
+	waitFor(t, "the camera to be left", func() bool { return cams.status("door").State == StateIdle })
 }
 
 // Closing the server ends publishers and players that are at it.
@@ -235,8 +232,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	fatal(t, err)
 	fatal(t, p.Write(movie(0, time.Now())))
 	rec.session(t, 0).waitUnits(t, 1)
-	cams, out := newTestCameras(t, nil)
-	fatal(t, cams.Set("copy", Camera{URL: s.url("cam"), Transport: UDP}))
+	_, out := pull(t, s.url("cam"), UDP)
 	out.session(t, 0)
 	var wg sync.WaitGroup
 	for range 3 {

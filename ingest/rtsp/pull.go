@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
-	"sync"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,247 +18,199 @@ import (
 	"github.com/kineweir/kineweir/fragments"
 )
 
-// pull is one attempt at receiving one camera: from connecting until it fails.
-type pull struct {
-	url      *base.URL
-	udp      bool
-	insecure bool
-	log      *slog.Logger
-	now      func() time.Time
-	timeout  time.Duration // for each answer
-	stall    time.Duration // without an access unit
-	unheard  time.Duration // without any packet over UDP, before TCP is tried
-	maxSkew  time.Duration
-	open     func(tracks []*fragments.Track) (Session, error) // at the first access unit
-	check    func() error                                     // called now and then; an error ends the attempt
+// maxRedirects bounds how often a camera may send us elsewhere.
+const maxRedirects = 4
 
-	client    *gortsplib.Client
-	rx        *receiver
-	body      []byte      // of the description
-	asked     base.Method // the latest request
-	redirects int
-	sockets   sockets
-	answer    *time.Timer // closes the client when an answer is late
-	late      atomic.Bool // it did
-	begun     atomic.Bool // all answers have come
+// connection is one connection to a camera, from dialling to its end.
+type connection struct {
+	p        *puller
+	client   *gortsplib.Client
+	udp      bool
+	receiver *receiver
+	body     []byte // the session description
+	kicked   chan error
+	sockets  sockets
 }
 
-// Reasons why an attempt ends that decide what is done next.
-var (
-	errNoUDP    = errors.New("nothing comes over UDP")
-	errNeedUDP  = errors.New("camera refuses TCP")
-	errSilent   = errors.New("no frame for too long")
-	errNoAnswer = errors.New("camera does not answer")
-	errLogin    = errors.New("camera refuses user or password")
+// outcome is how far a connection came.
+type outcome uint8
+
+const (
+	unreached outcome = iota
+	described         // the camera has told what it sends
+	lived             // frames have come
 )
 
-// run receives until the camera fails or ctx ends; the error is never nil.
-func (p *pull) run(ctx context.Context) error {
-	transport := gortsplib.TransportTCP
-	if p.udp {
-		transport = gortsplib.TransportUDP
+// connect pulls the camera until the connection ends.
+func (p *puller) connect(ctx context.Context, transport Transport) (outcome, error) {
+	u, err := parseURL(p.camera.URL)
+	if err != nil {
+		return unreached, fmt.Errorf("%w: %w", ErrCamera, err)
 	}
-	p.client = &gortsplib.Client{
-		Scheme: p.url.Scheme, Host: p.url.Host, Transport: &transport,
-		TLSConfig: &tls.Config{InsecureSkipVerify: p.insecure}, // cameras have certificates of their own making: the user says which are trusted
-		// The library looks at the socket; what counts are the frames, for which watch looks.
-		ReadTimeout: 2 * max(p.timeout, p.stall), WriteTimeout: p.timeout, UserAgent: userAgent,
-		AnyPortEnable: true, DialContext: p.sockets.dial, ListenPacket: p.sockets.listen,
-		OnRequest:  p.request,
-		OnResponse: p.response, OnTransportSwitch: func(error) {}, OnPacketsLost: func(uint64) {},
-		OnDecodeError: func(err error) {
-			if p.rx != nil {
-				p.rx.warn.add("packet not read", 1, err)
-			}
-		},
+	c := &connection{p: p, udp: transport == UDP, kicked: make(chan error, 1)}
+	c.client = c.newClient(transport, u)
+	if err := c.client.Start2(); err != nil {
+		return unreached, err
 	}
-	if err := p.client.Start2(); err != nil {
-		return err
-	}
-	// Ending ctx ends the client, and with it whatever request it is waiting for.
-	stop := context.AfterFunc(ctx, p.client.Close)
-	defer p.sockets.close() // the library forgets some
-	defer p.client.Close()
+	defer c.sockets.close() // the library forgets some
+	defer c.client.Close()
+	// The library's own limits are per answer; a camera that dribbles, or sends us
+	// from one place to the next, is ended as a whole.
+	var slow atomic.Bool
+	timer := time.AfterFunc(p.o.Connect, func() { slow.Store(true); c.client.Close() })
+	stop := context.AfterFunc(ctx, c.client.Close)
 	defer stop()
-	p.answer = time.AfterFunc(p.timeout, func() {
-		p.late.Store(true)
-		p.client.Close()
-	})
-	defer p.answer.Stop()
-	err := p.begin()
-	p.begun.Store(true)
-	switch {
-	case p.late.Load() || !p.answer.Stop():
-		err = fmt.Errorf("%w for %v", errNoAnswer, p.timeout)
-	case err == nil:
-		err = p.watch(ctx)
+	err = c.play(u)
+	timer.Stop()
+	if slow.Load() {
+		err = errConnect
 	}
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
+	if err == nil {
+		err = c.watch(ctx)
 	}
-	if p.rx != nil {
-		p.client.Close()
-		p.rx.close(err)
+	if c.receiver == nil {
+		return unreached, err
 	}
-	return err
+	c.receiver.close(err)
+	if live, _ := c.receiver.live(); live {
+		return lived, err
+	}
+	return described, err
 }
 
-// begin gets the camera to send.
-func (p *pull) begin() error {
-	desc, _, err := p.client.Describe(p.url)
-	if err != nil {
-		return explain(err)
+func (c *connection) newClient(transport Transport, u *base.URL) *gortsplib.Client {
+	o := c.p.o
+	t := gortsplib.TransportTCP
+	if transport == UDP {
+		t = gortsplib.TransportUDP
 	}
-	rx, err := newReceiver(receiverOptions{
-		Description: desc, Body: p.body, Log: p.log, Now: p.now, MaxSkew: p.maxSkew, Open: p.open,
+	redirects := 0
+	var asked base.Method // the latest request
+	return &gortsplib.Client{
+		Scheme: u.Scheme, Host: u.Host, Transport: &t, UserAgent: userAgent,
+		// The library looks at the socket; what counts are the frames, for which watch looks.
+		ReadTimeout: 2 * max(o.Stall, o.Connect), WriteTimeout: o.Connect,
+		AnyPortEnable: true, DialContext: c.sockets.dial, ListenPacket: c.sockets.listen,
+		// Cameras have certificates that they made themselves: the connection is
+		// secret, the camera is who answers at its address.
+		TLSConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
+		OnRequest: func(req *base.Request) { asked = req.Method },
+		OnResponse: func(res *base.Response) {
+			if asked == base.Options && res.StatusCode >= 400 && res.StatusCode != base.StatusUnauthorized {
+				res.StatusCode = base.StatusOK // a camera that does not know OPTIONS may know the rest
+			}
+			if res.StatusCode >= 300 && res.StatusCode < 400 {
+				if redirects++; redirects > maxRedirects {
+					delete(res.Header, "Location")
+					res.StatusMessage = errRedirects.Error()
+				}
+			}
+			if isDescription(res) {
+				res.Body = repairDescription(res.Body)
+				c.body = res.Body
+			}
+		},
+		OnDecodeError:     func(error) {}, // the receiver counts for itself
+		OnPacketsLost:     func(uint64) {},
+		OnTransportSwitch: func(error) {},
+	}
+}
+
+func isDescription(res *base.Response) bool {
+	ct := res.Header["Content-Type"]
+	return len(ct) == 1 && strings.HasPrefix(ct[0], "application/sdp")
+}
+
+// play makes the camera send.
+func (c *connection) play(u *base.URL) error {
+	desc, _, err := c.client.Describe(u)
+	if err != nil {
+		return fmt.Errorf("describe: %w", plainer(err))
+	}
+	remote := u.Host
+	r, err := newReceiver(receiverOptions{
+		Description: desc, Body: c.body, Log: c.p.log, Now: time.Now, MaxSkew: c.p.o.MaxSkew,
+		Open: func(tracks []*fragments.Track) (Session, error) {
+			return c.p.publish(tracks, remote, func(reason error) { c.kicked <- reason })
+		},
 	})
 	if err != nil {
 		return err
 	}
-	for _, t := range rx.tracks {
-		if _, err := p.client.Setup(desc.BaseURL, t.media, 0, 0); err != nil {
-			if !p.udp && refusesTCP(err) {
-				return fmt.Errorf("%w: %w", errNeedUDP, err)
-			}
-			if p.udp && refusesUDP(err) {
-				return fmt.Errorf("%w: %w", errNoUDP, err)
-			}
-			return explain(err)
+	c.receiver = r
+	for _, t := range r.tracks {
+		if err := c.setup(desc.BaseURL, t); err != nil {
+			return fmt.Errorf("setup of %s: %w", formatName(t.format), plainer(err))
 		}
 	}
-	p.rx = rx
-	for _, t := range rx.tracks {
-		p.client.OnPacketRTP(t.media, t.format, func(pkt *rtp.Packet) { rx.packet(t, pkt) })
-		p.client.OnPacketRTCP(t.media, func(pkt rtcp.Packet) { rx.reports(t.media, pkt) })
-	}
-	if _, err := p.client.Play(nil); err != nil {
-		return explain(err)
+	if _, err := c.client.Play(nil); err != nil {
+		return fmt.Errorf("play: %w", plainer(err))
 	}
 	return nil
 }
 
-// watch waits for the end. It looks at frames: a socket on which something moves
-// says nothing.
-func (p *pull) watch(ctx context.Context) error {
+func (c *connection) setup(baseURL *base.URL, t *receiverTrack) error {
+	if _, err := c.client.Setup(baseURL, t.media, 0, 0); err != nil {
+		if refusesTransport(err) {
+			err = fmt.Errorf("%w: %w", errTransport, err)
+		}
+		return err
+	}
+	c.client.OnPacketRTP(t.media, t.format, func(pkt *rtp.Packet) { c.receiver.packet(t, pkt) })
+	c.client.OnPacketRTCP(t.media, func(pkt rtcp.Packet) { c.receiver.reports(t.media, pkt) })
+	return nil
+}
+
+// watch waits for the end of a connection that plays.
+func (c *connection) watch(ctx context.Context) error {
 	ended := make(chan error, 1)
-	go func() { ended <- p.client.Wait() }() // ends with the client, which run closes
-	tick := time.NewTicker(max(min(p.stall, p.unheard)/20, time.Millisecond))
+	go func() { ended <- c.client.Wait() }()
+	defer func() { c.client.Close(); <-ended }()
+	tick := time.NewTicker(max(min(c.p.o.Stall, c.p.o.Unheard, 4*time.Second)/4, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
 		case err := <-ended:
-			return explain(err)
+			ended <- err // for the deferred wait
+			return plainer(err)
+		case reason := <-c.kicked:
+			return reason
+		case <-ctx.Done():
+			return errRemoved
 		case <-tick.C:
 		}
-		if err := errors.Join(p.rx.failed(), p.check()); err != nil {
+		if _, err := c.receiver.live(); err != nil {
 			return err
 		}
-		idle := p.rx.idle()
-		switch {
-		case p.udp && idle > p.unheard && p.client.Stats().Session.BytesReceived == 0:
-			return errNoUDP
-		case idle > p.stall:
-			return fmt.Errorf("%w (%v)", errSilent, p.stall)
+		d := c.receiver.idle()
+		if c.udp && d > c.p.o.Unheard && c.client.Stats().Session.BytesReceived == 0 {
+			return errUnheard
+		}
+		if d > c.p.o.Stall {
+			return fmt.Errorf("%w for %v", errNoFrames, d.Round(time.Second/10))
+		}
+		if c.p.camera.OnDemand && !c.p.inDemand() {
+			return errIdle
 		}
 	}
 }
 
-func (p *pull) request(req *base.Request) {
-	p.asked = req.Method
-	if !p.begun.Load() {
-		p.answer.Reset(p.timeout)
-	}
-}
-
-// response mends what the library makes of answers: it follows redirects for
-// ever, refuses descriptions for one bad line, and can be made to panic by one.
-func (p *pull) response(res *base.Response) {
-	const maxRedirects = 5
-	if p.asked == base.Options && res.StatusCode > base.StatusUseProxy && res.StatusCode != base.StatusUnauthorized {
-		res.StatusCode = base.StatusOK // a camera that does not know OPTIONS may know the rest
-	}
-	if res.StatusCode >= base.StatusMovedPermanently && res.StatusCode <= base.StatusUseProxy {
-		if p.redirects++; p.redirects > maxRedirects {
-			res.StatusCode, res.StatusMessage = base.StatusBadRequest, "redirected too often"
-		}
-	}
-	if len(res.Header["Content-Type"]) > 0 && len(res.Body) > 0 {
-		if body := repairDescription(res.Body); body != nil {
-			res.Body, p.body = body, body
-		} else {
-			res.Body = nil
-		}
-	}
-}
-
-// explain puts the errors of cameras into words.
-func explain(err error) error {
+func refusesTransport(err error) bool {
 	var status liberrors.ErrClientBadStatusCode
-	switch {
-	case errors.As(err, &status) && (status.Code == base.StatusUnauthorized || status.Code == base.StatusForbidden):
-		return fmt.Errorf("%w: %d %s", errLogin, status.Code, status.Message)
-	case errors.As(err, &status):
-		return fmt.Errorf("camera answers %d %s", status.Code, status.Message)
+	return errors.As(err, &status) && status.Code == base.StatusUnsupportedTransport ||
+		errors.As(err, &liberrors.ErrClientServerRequestedUDP{}) || errors.As(err, &liberrors.ErrClientServerRequestedTCP{})
+}
+
+// plainer words the errors that people see most.
+func plainer(err error) error {
+	var status liberrors.ErrClientBadStatusCode
+	if errors.As(err, &status) {
+		switch status.Code {
+		case base.StatusUnauthorized, base.StatusForbidden:
+			return fmt.Errorf("the camera refuses user and password (%d): %w", status.Code, err)
+		case base.StatusNotFound:
+			return fmt.Errorf("the camera knows no stream of this path (404): %w", err)
+		}
 	}
 	return err
-}
-
-func refusesTCP(err error) bool {
-	var status liberrors.ErrClientBadStatusCode
-	return errors.As(err, &status) && status.Code == base.StatusUnsupportedTransport ||
-		errors.As(err, &liberrors.ErrClientServerRequestedUDP{})
-}
-
-func refusesUDP(err error) bool {
-	var status liberrors.ErrClientBadStatusCode
-	return errors.As(err, &status) && status.Code == base.StatusUnsupportedTransport ||
-		errors.As(err, &liberrors.ErrClientServerRequestedTCP{})
-}
-
-// sockets keeps account of what the library opens.
-type sockets struct {
-	mu     sync.Mutex // guards the fields below
-	local  net.IP     // our side of the connection
-	opened []net.PacketConn
-}
-
-func (s *sockets) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.local = c.LocalAddr().(*net.TCPAddr).IP
-	return c, nil
-}
-
-// listen binds to the address that the camera sees, not to all.
-func (s *sockets) listen(network, address string) (net.PacketConn, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if host, port, err := net.SplitHostPort(address); err == nil && host == "" && s.local != nil {
-		address = net.JoinHostPort(s.local.String(), port)
-	}
-	c, err := net.ListenPacket(network, address)
-	if err != nil {
-		return nil, err
-	}
-	if u, ok := c.(*net.UDPConn); ok {
-		_ = u.SetReadBuffer(udpReadBuffer) // more than the system allows is not an error here
-	}
-	s.opened = append(s.opened, c)
-	return c, nil
-}
-
-func (s *sockets) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.opened {
-		_ = c.Close()
-	}
-	s.opened = nil
 }

@@ -161,11 +161,12 @@ func (r *receiver) idle() time.Duration {
 	return r.now().Sub(r.last)
 }
 
-// failed returns the error that keeps access units from being taken.
-func (r *receiver) failed() error {
+// live reports whether there has been an access unit, and the error that keeps
+// them from being taken.
+func (r *receiver) live() (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.err
+	return !r.last.IsZero(), r.err
 }
 
 // packet takes an RTP packet of a track.

@@ -203,7 +203,7 @@ func (s *Server) stalled() (list []*recording) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for rec := range s.recordings {
-		if rec.rx.failed() != nil || rec.rx.idle() > s.o.StallTimeout {
+		if _, err := rec.rx.live(); err != nil || rec.rx.idle() > s.o.StallTimeout {
 			list = append(list, rec)
 		}
 	}

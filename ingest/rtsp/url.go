@@ -30,12 +30,3 @@ func parseURL(raw string) (*base.URL, error) {
 	}
 	return u, nil
 }
-
-// redacted shows a URL without its password.
-func redacted(raw string) string {
-	u, err := parseURL(raw)
-	if err != nil {
-		return "(not valid)"
-	}
-	return (*url.URL)(u).Redacted()
-}

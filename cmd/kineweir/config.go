@@ -1,0 +1,195 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"time"
+)
+
+// configText is the annotated config file. It is the one place where defaults
+// are written down: [defaultConfig] reads them from it.
+//
+//go:embed config.yaml
+var configText string
+
+// Config is the shape of the config file. Packages never see it: they get
+// Options made of it.
+type Config struct {
+	Data      string            `yaml:"data"`
+	HTTP      HTTPConfig        `yaml:"http"`
+	RTSP      RTSPConfig        `yaml:"rtsp"`
+	TLS       TLSConfig         `yaml:"tls"`
+	Auth      AuthConfig        `yaml:"auth"`
+	Archive   ArchiveConfig     `yaml:"archive"`
+	Fragments FragmentsConfig   `yaml:"fragments"`
+	Streams   map[string]Stream `yaml:"streams"`
+	Cameras   map[string]Camera `yaml:"cameras"`
+	Limits    LimitsConfig      `yaml:"limits"`
+	Log       LogConfig         `yaml:"log"`
+
+	// origin tells where a key that is not at its default was set, by its path.
+	origin map[string]origin
+}
+
+// HTTPConfig is the section "http".
+type HTTPConfig struct {
+	Addr address `yaml:"addr"`
+	TLS  bool    `yaml:"tls"`
+}
+
+// RTSPConfig is the section "rtsp".
+type RTSPConfig struct {
+	Addr            address `yaml:"addr" allow:"empty"`
+	TLSAddr         address `yaml:"tls_addr" allow:"empty"`
+	UDPAddr         address `yaml:"udp_addr" allow:"empty"`
+	SecondPublisher string  `yaml:"second_publisher" oneof:"newest refuse"`
+}
+
+// TLSConfig is the section "tls": the certificate of HTTPS and RTSPS.
+type TLSConfig struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// AuthConfig is the section "auth".
+type AuthConfig struct {
+	File     string `yaml:"file"`
+	Insecure bool   `yaml:"insecure"`
+}
+
+// ArchiveConfig is the section "archive".
+type ArchiveConfig struct {
+	Bucket      BucketConfig    `yaml:"bucket"`
+	SegmentSize size            `yaml:"segment_size"`
+	SegmentAge  duration        `yaml:"segment_age"`
+	MaxSpool    size            `yaml:"max_spool"`
+	Retention   RetentionConfig `yaml:"retention"`
+}
+
+// BucketConfig is the section "archive.bucket".
+type BucketConfig struct {
+	Type      string `yaml:"type" oneof:"dir minio"`
+	Path      string `yaml:"path"`
+	Endpoint  string `yaml:"endpoint"`
+	Bucket    string `yaml:"bucket"`
+	Prefix    string `yaml:"prefix"`
+	Region    string `yaml:"region"`
+	AccessKey string `yaml:"access_key"`
+	SecretKey string `yaml:"secret_key"`
+	Secure    bool   `yaml:"secure"`
+	Create    bool   `yaml:"create"`
+}
+
+// RetentionConfig is the section "archive.retention". Zero is no limit.
+type RetentionConfig struct {
+	MaxAge   duration `yaml:"max_age" allow:"none"`
+	MaxBytes size     `yaml:"max_bytes" allow:"none"`
+	MinFree  size     `yaml:"min_free" allow:"none"`
+}
+
+// FragmentsConfig is the section "fragments".
+type FragmentsConfig struct {
+	MinDuration  duration `yaml:"min_duration"`
+	MaxDuration  duration `yaml:"max_duration"`
+	MaxBytes     size     `yaml:"max_bytes"`
+	PartDuration duration `yaml:"part_duration"`
+}
+
+// Stream is what is different for one stream: an entry of the section "streams".
+type Stream struct {
+	Retention StreamRetention `yaml:"retention"`
+}
+
+// StreamRetention overrides archive.retention; nil is "as there".
+type StreamRetention struct {
+	MaxAge   *duration `yaml:"max_age" allow:"none"`
+	MaxBytes *size     `yaml:"max_bytes" allow:"none"`
+}
+
+// Camera is an entry of the section "cameras".
+type Camera struct {
+	URL       string `yaml:"url"`
+	Transport string `yaml:"transport" oneof:"auto tcp udp"`
+	OnDemand  bool   `yaml:"on_demand"`
+}
+
+// LimitsConfig is the section "limits". Zero is no limit.
+type LimitsConfig struct {
+	Publishers int `yaml:"publishers" allow:"none"`
+}
+
+// LogConfig is the section "log".
+type LogConfig struct {
+	Level  string `yaml:"level" oneof:"debug info warn error"`
+	Format string `yaml:"format" oneof:"text json"`
+}
+
+// retention returns what holds for one stream.
+func (c *Config) retention(name string) (maxAge time.Duration, maxBytes int64) {
+	maxAge, maxBytes = time.Duration(c.Archive.Retention.MaxAge), int64(c.Archive.Retention.MaxBytes)
+	r := c.Streams[name].Retention
+	if r.MaxAge != nil {
+		maxAge = time.Duration(*r.MaxAge)
+	}
+	if r.MaxBytes != nil {
+		maxBytes = int64(*r.MaxBytes)
+	}
+	return maxAge, maxBytes
+}
+
+// exposed returns the keys of the addresses that others than this machine can
+// reach.
+func (c *Config) exposed() (keys []string) {
+	for _, l := range []struct {
+		key  string
+		addr address
+	}{{"http.addr", c.HTTP.Addr}, {"rtsp.addr", c.RTSP.Addr}, {"rtsp.tls_addr", c.RTSP.TLSAddr}, {"rtsp.udp_addr", c.RTSP.UDPAddr}} {
+		if l.addr != "" && !l.addr.loopback() {
+			keys = append(keys, l.key)
+		}
+	}
+	return keys
+}
+
+// defaultConfig returns the configuration of the annotated file.
+func defaultConfig() *Config {
+	c := &Config{origin: map[string]origin{}}
+	if bad := decodeYAML([]byte(configText), c); len(bad) > 0 {
+		panic(&configError{"config.yaml", bad}) // It is built in, and a test reads it.
+	}
+	clear(c.origin)
+	return c
+}
+
+// setting is one key set outside the file.
+type setting struct {
+	key, value string
+	origin     string // "flag --http"
+}
+
+// loadConfig reads the config file (none when the name is empty) over the
+// defaults, then the environment, then the settings, and checks the whole. All
+// that is wrong is in one *configError.
+func loadConfig(file string, environ []string, settings []setting) (*Config, error) {
+	c := defaultConfig()
+	var bad []problem
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, &usageError{what: fmt.Sprintf("read the config file: %v", err), hint: `"kineweir config" prints one to begin with`}
+		}
+		bad = decodeYAML(text, c)
+	}
+	bad = append(bad, applyEnvironment(c, environ)...)
+	for _, s := range settings {
+		if err := setPath(c, s.key, s.value, origin{text: s.origin}); err != nil {
+			bad = append(bad, problem{where: origin{text: s.origin}, key: s.key, what: err.Error()})
+		}
+	}
+	bad = append(bad, c.validate(bad)...)
+	if len(bad) > 0 {
+		return nil, &configError{file, bad}
+	}
+	return c, nil
+}
