@@ -132,8 +132,17 @@ func TestPlayReports(t *testing.T) {
 	begun := time.Now()
 	_, err = c.Play(nil)
 	fatal(t, err)
-	<-reports
-	first := <-reports // the one after the first packets
+	next := func() *rtcp.SenderReport {
+		select {
+		case sr := <-reports:
+			return sr
+		case <-time.After(10 * time.Second):
+			t.Fatal("no sender report")
+			return nil
+		}
+	}
+	next()
+	first := next() // the one after the first packets
 	if d := time.Since(begun); d > 2*time.Second || first.PacketCount == 0 || first.OctetCount < 3000 || first.SSRC == 0 {
 		t.Errorf("first report after %v: %+v", d, first)
 	}

@@ -52,7 +52,7 @@ func (p *puller) connect(ctx context.Context, transport Transport) (outcome, err
 	if err := c.client.Start2(); err != nil {
 		return unreached, err
 	}
-	defer c.sockets.close() // the library forgets some
+	defer c.sockets.close() // what the library may have forgotten
 	defer c.client.Close()
 	// The library's own limits are per answer; a camera that dribbles, or sends us
 	// from one place to the next, is ended as a whole.
