@@ -1,6 +1,8 @@
 package rtsp
 
 import (
+	"crypto/subtle"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -110,11 +112,7 @@ func (h *handler) authorize(c *gortsplib.ServerConn, req *base.Request, a ingest
 	if auth == nil {
 		return "", nil
 	}
-	user := ""
-	var given headers.Authorization
-	if given.Unmarshal(req.Header["Authorization"]) == nil {
-		user = given.Username
-	}
+	user, check := credentials(req)
 	if user == "" {
 		if auth.Allowed("", a, name) {
 			return "", nil
@@ -123,7 +121,7 @@ func (h *handler) authorize(c *gortsplib.ServerConn, req *base.Request, a ingest
 		return "", liberrors.ErrServerAuth{}
 	}
 	password, known := auth.Password(user)
-	if ok := c.VerifyCredentials(req, user, password); !ok || !known {
+	if ok := check(c, password); !ok || !known {
 		h.s.o.Log.Warn("wrong user or password", "remote", c.NetConn().RemoteAddr(), "user", user, "stream", name)
 		return "", liberrors.ErrServerAuth{}
 	}
@@ -131,6 +129,29 @@ func (h *handler) authorize(c *gortsplib.ServerConn, req *base.Request, a ingest
 		return "", refuse(base.StatusForbidden, fmt.Errorf("user %q may not %s stream %s", user, a, name))
 	}
 	return user, nil
+}
+
+// credentials returns the user that a request names, "" for none, and what checks
+// the password. Basic is read here: the library refuses passwords with a colon.
+func credentials(req *base.Request) (user string, check func(c *gortsplib.ServerConn, password string) bool) {
+	v := req.Header["Authorization"]
+	if len(v) == 1 && strings.HasPrefix(v[0], "Basic ") {
+		b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(v[0][len("Basic "):]))
+		user, given, ok := strings.Cut(string(b), ":")
+		if err != nil || !ok {
+			return "", nil
+		}
+		return user, func(_ *gortsplib.ServerConn, password string) bool {
+			return subtle.ConstantTimeCompare([]byte(given), []byte(password)) == 1
+		}
+	}
+	var digest headers.Authorization
+	if digest.Unmarshal(v) != nil {
+		return "", nil
+	}
+	return digest.Username, func(c *gortsplib.ServerConn, password string) bool {
+		return c.VerifyCredentials(req, digest.Username, password)
+	}
 }
 
 // OnSetup prepares one track of a session, whichever way it goes.
