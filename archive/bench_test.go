@@ -1,15 +1,16 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/kineweir/kineweir/archive/bucket"
 	"github.com/kineweir/kineweir/archive/bucket/dir"
 	"github.com/kineweir/kineweir/fragments"
 )
@@ -128,4 +129,65 @@ func benchStream(b *testing.B, w *Writer, l fragments.Lease, g *synthetic, n int
 	return took
 }
 
-var _ = io.Discard
+// dayArchive has a stream with a day of closed hours, a fragment every 2 s.
+func dayArchive(b *testing.B) (a *Archive, day time.Time) {
+	b.Helper()
+	p := newPlace(b)
+	p.opts.Logger = nil
+	a = p.open()
+	s, err := a.ensureStream(context.Background(), "cam")
+	if err != nil {
+		b.Fatal(err)
+	}
+	day = s.created.Truncate(time.Hour).Add(24 * time.Hour)
+	for h := range 24 {
+		o := testObject(s.created, testVideo(), testAudio())
+		o.first = fragments.Number{Epoch: 1, Counter: uint64(1 + 1800*h)}
+		o.base = day.Add(time.Duration(h) * time.Hour).Sub(s.created)
+		o.hour = hourOf(fragments.ServerTime(s.created.Add(o.base)))
+		o.dir, o.key = s.dir, objectKey(s.dir, o.hour, o.first)
+		entries := steady(o, 1800)
+		data := encodeBlock(s.name, s.created, o.hour, []blockObject{{id: o, entries: entries}})
+		if _, err := a.bucket.Put(context.Background(), blockKey(s.dir, o.hour), bytes.NewReader(data), int64(len(data)), bucket.PutOptions{}); err != nil {
+			b.Fatal(err)
+		}
+		s.closed = append(s.closed, hourSummary{hour: o.hour, bounds: boundsOf(entries)})
+	}
+	return a, day
+}
+
+// BenchmarkFragments lists a day of a camera, and an hour and a minute of that
+// day, with the blocks in memory and from the bucket.
+func BenchmarkFragments(b *testing.B) {
+	a, day := dayArchive(b)
+	for _, c := range []struct {
+		name string
+		span time.Duration
+		want int
+	}{{"day", 24 * time.Hour, 43200}, {"hour", time.Hour, 1800}, {"minute", time.Minute, 31}} {
+		for _, cold := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/cold=%v", c.name, cold), func(b *testing.B) {
+				a.cache = newBlockCache(64 << 20)
+				b.ReportAllocs()
+				for b.Loop() {
+					if cold {
+						a.cache = newBlockCache(64 << 20)
+					}
+					n, start := 0, day.Add(-150*time.Millisecond)
+					if c.span < time.Hour {
+						start = start.Add(90 * time.Minute)
+					}
+					for _, err := range a.Fragments(context.Background(), "cam", fragments.Selector{Start: start, End: start.Add(c.span)}) {
+						if err != nil {
+							b.Fatal(err)
+						}
+						n++
+					}
+					if n < c.want-1 || n > c.want+1 {
+						b.Fatalf("%d fragments, want %d", n, c.want)
+					}
+				}
+			})
+		}
+	}
+}

@@ -285,7 +285,7 @@ func testSegment(t testing.TB, o *objectID, n int) []byte {
 	}
 	g := newSynthetic(o.created, o.created.Add(o.base))
 	g.frames, g.frameSize = 2, 20
-	var p prediction
+	var w writing
 	var entries []*Entry
 	for i := range n {
 		f := g.next(fragments.Number{Epoch: o.first.Epoch, Counter: o.first.Counter + uint64(i)})
@@ -297,7 +297,7 @@ func testSegment(t testing.TB, o *objectID, n int) []byte {
 				DecodeTime: r.DecodeTime, Duration: r.Duration, Samples: r.Samples,
 			})
 		}
-		_, out, err := encodeFragment(nil, o, &p, e, f, int64(len(file)))
+		out, err := w.encode(o, e, f, int64(len(file)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kineweir/kineweir/archive/bucket"
 	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
 	"github.com/kineweir/kineweir/fragments"
 )
 
@@ -57,6 +58,8 @@ type Options struct {
 	// numbers, closing of hours; retention every ten of them. Default 1 s;
 	// negative: never.
 	Tick time.Duration
+	// FS is the file system of the spool, Journal and Meta. Default the real one.
+	FS vfs.FS
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Logger hears what somebody should know. Default: nowhere.
@@ -86,6 +89,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.Tick = cmp.Or(o.Tick, time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.FS == nil {
+		o.FS = vfs.OS{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

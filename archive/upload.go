@@ -194,6 +194,9 @@ func (e *localError) Unwrap() error { return e.err }
 // says so in the index, and removes it. It may be cut short and begun again at
 // any point.
 func (a *Archive) deliver(ctx context.Context, s *stream, o *object) error {
+	if err := a.failed(); err != nil {
+		return &localError{err} // touch nothing more
+	}
 	if err := a.writeSettings(ctx, s, false); err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ type builder struct {
 
 	tracks  []*track
 	chunks  []chunk
+	buf     []byte // of heads
 	samples int
 	leftOut []string
 
@@ -102,7 +103,42 @@ func (b *builder) add(e *archive.Entry) error {
 			return err
 		}
 	}
-	return nil
+	for _, t := range b.tracks {
+		if !slices.ContainsFunc(e.Runs, func(r archive.EntryRun) bool { return r.Track == t.source }) {
+			b.fill(t, min(nearest(b.leadEnd, t.scale), nearest(b.end, t.scale)))
+		}
+	}
+	return b.bound(e)
+}
+
+// bound reports that the clip has become too long.
+func (b *builder) bound(e *archive.Entry) error {
+	if b.samples <= b.m.o.MaxSamples {
+		return nil
+	}
+	return &playback.ParamError{Name: "end", Reason: fmt.Sprintf("a clip may have %d frames of video and audio; write end=%s or earlier",
+		b.m.o.MaxSamples, playback.Stamp(e, b.span.Clock).Format(time.RFC3339))}
+}
+
+// fill writes silence from the end of an audio track up to a decode time, when
+// that is long enough to be heard as a hole. Without it, browsers would play
+// what comes after the hole as soon as it begins.
+func (b *builder) fill(t *track, to int64) {
+	if len(t.sizes) == 0 || !t.silence.known || to-t.next < int64(t.scale)/10 {
+		return
+	}
+	c := chunk{track: t, source: t.source, fill: t.silence.Frame}
+	n := 0
+	for at := t.next; at < to && b.samples <= b.m.o.MaxSamples; at = t.next {
+		d := min(t.silence.Step, to-at)
+		s := cmaf.Sample{Size: len(t.silence.Cut(d)), Key: true}
+		t.add(&s, at, d, 0)
+		c.length += int64(s.Size)
+		n++
+		b.samples++
+	}
+	t.endChunk(n, t.silence.description)
+	b.chunks = append(b.chunks, c)
 }
 
 // begin finds out where in the media the clip begins: its first fragment tells
@@ -145,7 +181,7 @@ func (b *builder) addRun(e *archive.Entry, i int) error {
 	from, to := nearest(b.start-int64(preroll), t.scale), nearest(b.end, t.scale)
 	c := chunk{number: e.Number}
 	n := 0
-	h := heads{src: b.m.src, ctx: b.ctx, name: b.name, e: e, run: run}
+	h := heads{src: b.m.src, ctx: b.ctx, name: b.name, e: e, run: run, buf: b.buf}
 	err = h.each(func(p cmaf.Part) error {
 		decode := base + p.DecodeTime
 		for k := range p.Samples {
@@ -158,6 +194,9 @@ func (b *builder) addRun(e *archive.Entry, i int) error {
 			case len(t.sizes) == 0 && !s.Key, t.kind == fragments.KindAudio && at+duration < from: // before the start
 				c.skip += int64(s.Size)
 			default:
+				if n == 0 {
+					b.fill(t, at)
+				}
 				t.add(s, at, duration, rescale(int64(s.Offset), run.TimeScale, t.scale))
 				c.length += int64(s.Size)
 				n++
@@ -165,16 +204,28 @@ func (b *builder) addRun(e *archive.Entry, i int) error {
 		}
 		return nil
 	})
+	b.buf = h.buf
 	if err != nil || n == 0 {
 		return err
 	}
-	if b.samples += n; b.samples > b.m.o.MaxSamples {
-		return &playback.ParamError{Name: "end", Reason: fmt.Sprintf("a clip may have %d frames of video and audio; write end=%s or earlier",
-			b.m.o.MaxSamples, playback.Stamp(e, b.span.Clock).Format(time.RFC3339))}
-	}
+	b.samples += n
 	t.endChunk(n, description)
 	c.track, c.source = t, run.Track
 	b.chunks = append(b.chunks, c)
+	return b.hush(t, run, description)
+}
+
+// hush finds out how t, which now has the configuration of run, is silent.
+func (b *builder) hush(t *track, run *archive.EntryRun, description uint32) error {
+	if t.kind != fragments.KindAudio || t.silence.description == description {
+		return nil
+	}
+	config, err := b.m.src.Track(b.name, run.Config)
+	if err != nil {
+		return err
+	}
+	s, ok := playback.SilenceOf(config)
+	t.silence = silence{s, description, ok && config.TimeScale == t.scale}
 	return nil
 }
 

@@ -49,6 +49,16 @@ func (r *reader) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	i := sort.Search(len(l.chunks), func(i int) bool { return l.chunks[i].at > r.at }) - 1
+	if c := &l.chunks[i]; c.fill != nil {
+		n := 0
+		for done := r.at - c.at; n < len(p) && done < c.length; done = r.at - c.at {
+			from := int(done % int64(len(c.fill)))
+			k := copy(p[n:], c.fill[from:min(int64(len(c.fill)), int64(from)+c.length-done)])
+			n += k
+			r.at += int64(k)
+		}
+		return n, nil
+	}
 	if i != r.loaded {
 		if err := r.load(i); err != nil {
 			return 0, err

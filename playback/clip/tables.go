@@ -7,6 +7,7 @@ import (
 	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
+	"github.com/kineweir/kineweir/playback"
 )
 
 // track is one trak box being built. Its times are in ticks of scale since the
@@ -22,6 +23,7 @@ type track struct {
 
 	descriptions []fragments.ConfigHash // in the order of the sample entries
 	entries      [][]byte               // sample entries
+	silence      silence                // in the configuration of the last chunk
 
 	first, next int64 // decode times: of the first sample, and where the last one ends
 	presented   int64 // presentation time of the first sample
@@ -49,7 +51,15 @@ type chunk struct {
 	number       fragments.Number
 	source       int // track of the stream
 	skip, length int64
-	at           int64 // in the mdat while the clip is laid out, then in the file
+	fill         []byte // repeated over and over: silence, of no fragment
+	at           int64  // in the mdat while the clip is laid out, then in the file
+}
+
+// silence is that of a configuration, and the number of its sample entry.
+type silence struct {
+	playback.Silence
+	description uint32
+	known       bool // it can be written
 }
 
 // add appends a sample; at is its decode time. What lies between the end of the

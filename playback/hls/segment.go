@@ -161,3 +161,25 @@ func (p *Packager) run(ctx context.Context, name fragments.StreamName, e *archiv
 	}
 	return run.Kind, data, nil
 }
+
+// maxFill is the longest silence of one segment.
+const maxFill = maxJoin + time.Minute
+
+// fill returns silence.
+func (p *Packager) fill(name fragments.StreamName, r *Request) (*Content, error) {
+	t, err := p.playable(name, r.Config)
+	if err != nil {
+		return nil, err
+	}
+	silence, ok := playback.SilenceOf(t)
+	if !ok || r.Length > archive.Ticks(maxFill, t.TimeScale) || r.Start > 1<<60 {
+		return nil, fmt.Errorf("stream %s, silence of track %d: %w", name, t.ID, archive.ErrNoFragment)
+	}
+	data := cmaf.AppendPart(nil, t, 1, r.Start, silence.Samples(r.Length))
+	if cmaf.PlaysAsFLAC(t) {
+		if data, err = cmaf.FLACRun(nil, t, data); err != nil {
+			return nil, err
+		}
+	}
+	return &Content{mimeType(t.Kind()), fmt.Sprintf(`"%s-%d-%d"`, r.Config, r.Start, r.Length), data}, nil
+}

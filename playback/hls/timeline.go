@@ -55,6 +55,9 @@ type line struct {
 	cells   []cell
 	configs []config
 	current int32 // configuration of the newest fragment that has the track
+	// behind is how much later than its row, by decode times, the newest cell of
+	// the track ended: with B-frames, pictures are decoded before they are shown.
+	behind int64
 }
 
 // cell is what a row holds of one track.
@@ -197,6 +200,7 @@ func (t *timeline) extend(e *archive.Entry) {
 		c.duration = nanos(run.DecodeTime+run.Duration, run.TimeScale) - c.start
 		c.bytes += run.Size
 		c.samples += int32(run.Samples)
+		t.settle(t.line(run.Track))
 	}
 }
 
@@ -219,19 +223,31 @@ func (t *timeline) push(e *archive.Entry, disc bool) {
 		}
 	}
 	t.rows = append(t.rows, r)
+	for i := range e.Runs {
+		t.settle(t.line(e.Runs[i].Track))
+	}
 }
 
 // silent is the cell of a line that r has nothing of: from where the line ended
-// to the end of the row.
+// to where it would end with the row.
 func (t *timeline) silent(l *line, r *row) cell {
-	c := cell{start: r.start, duration: r.duration, config: missing}
+	from, to := r.start+l.behind, r.start+r.duration+l.behind
 	if n := len(t.rows); n > 0 && !r.disc {
 		before := &l.cells[n-1]
-		if end := before.start + before.duration; end > r.start-int64(time.Second) && end < r.start+r.duration/2 {
-			c.start, c.duration = end, r.start+r.duration-end
+		if end := before.start + before.duration; end > from-int64(time.Second) && end < to-r.duration/2 {
+			from = end
 		}
 	}
-	return c
+	return cell{start: from, duration: to - from, config: missing}
+}
+
+// settle notes how the newest cell of a line ends.
+func (t *timeline) settle(l *line) {
+	n := len(t.rows) - 1
+	d := l.cells[n].start + l.cells[n].duration - t.rows[n].start - t.rows[n].duration
+	if max(d, -d) < int64(time.Second) {
+		l.behind = d
+	}
 }
 
 // raiseTarget keeps the target duration at or above every rounded cell.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -57,9 +58,11 @@ func Encode(tb testing.TB, id int, args string) Media {
 			tb.Fatal(err)
 		}
 		for _, s := range p.Samples {
-			m.Samples = append(m.Samples, fragments.Sample{
-				Duration: s.Duration, Offset: uint32(s.Offset), Key: s.Key, Payload: payload(tb, m.Track.Codec, s.Data),
-			})
+			units := payload(tb, m.Track.Codec, s.Data)
+			if s.Key && (m.Track.Codec == fragments.H264 || m.Track.Codec == fragments.H265) {
+				units = append(slices.Clone(m.Track.Params), units...) // as every publisher's are
+			}
+			m.Samples = append(m.Samples, fragments.Sample{Duration: s.Duration, Offset: uint32(s.Offset), Key: s.Key, Payload: units})
 		}
 	}
 	return m
@@ -114,7 +117,7 @@ func (f *Fragment) AddTo(a *Archive, name fragments.StreamName) {
 // Cutter cuts media into fragments. The fields may be changed between cuts.
 type Cutter struct {
 	Created   time.Time     // of the stream
-	Start     time.Duration // decode time of the first sample, since the creation
+	Start     time.Duration // when the first sample is presented, since the creation
 	Lag       time.Duration // between filming and arrival
 	PerObject int           // fragments in an object; default 3
 	PerPart   int           // samples in a part; default 8
@@ -137,7 +140,8 @@ func (c *Cutter) Cut(tb testing.TB, media ...Media) []Fragment {
 	var cut []Fragment
 	cursors := make([]cursor, len(media))
 	for i, m := range media {
-		cursors[i] = cursor{Media: m, start: archive.Ticks(c.Start, m.Track.TimeScale)}
+		// What is presented first of each was captured at one instant.
+		cursors[i] = cursor{Media: m, start: archive.Ticks(c.Start, m.Track.TimeScale) - firstPresented(m.Samples)}
 	}
 	lead := &cursors[0]
 	for lead.next < len(lead.Samples) {

@@ -2,6 +2,7 @@ package media
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,7 +15,7 @@ import (
 // clip serves /clip/<stream>.mp4.
 func (h *Handler) clip(w http.ResponseWriter, r *http.Request) {
 	if err := h.serveClip(w, r); err != nil {
-		h.fail(w, r, err)
+		fail(w, r, err)
 	}
 }
 
@@ -47,8 +48,27 @@ func (h *Handler) serveClip(w http.ResponseWriter, r *http.Request) error {
 	for _, reason := range c.LeftOut() {
 		head.Add("Kineweir-Left-Out", reason)
 	}
-	http.ServeContent(w, r, "", time.Time{}, c.Open(r.Context()))
+	body := noted{ReadSeeker: c.Open(r.Context())}
+	http.ServeContent(w, r, "", time.Time{}, &body)
+	if body.err != nil && r.Context().Err() == nil {
+		// The length was promised: the client sees that the rest is missing.
+		h.o.Log.Warn("clip ended early", "stream", name, "start", span.Start, "end", span.End, "error", body.err)
+	}
 	return nil
+}
+
+// noted notes the error that ended the reading.
+type noted struct {
+	io.ReadSeeker
+	err error
+}
+
+func (n *noted) Read(p []byte) (int, error) {
+	k, err := n.ReadSeeker.Read(p)
+	if err != nil && err != io.EOF {
+		n.err = err
+	}
+	return k, err
 }
 
 // disposition tells a browser to save what comes under a name (RFC 6266): as it

@@ -4,7 +4,8 @@
 //	/hls/<stream>/index.m3u8?start=…&end=…
 //	/clip/<stream>.mp4?start=…&end=…                       (playback/clip)
 //
-// It owns status codes, headers, compression and what a person reads when
+// It owns their status codes, caching, compression and what a person reads when
 // something cannot be played. Who may watch is asked of [Access]; what is
-// played is made by the packages below.
+// played is made by the packages below; which web pages may read an answer is
+// for package web to say.
 package media

@@ -8,49 +8,45 @@ import (
 	"github.com/kineweir/kineweir/playback"
 	"github.com/kineweir/kineweir/playback/clip"
 	"github.com/kineweir/kineweir/playback/hls"
+	"github.com/kineweir/kineweir/web"
 )
 
-// fail answers with the status that err stands for. What a person can mend is
-// told; what is broken here is logged.
-func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
-		return // nobody is there to read it
+// fail answers with what err stands for.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() == nil { // else nobody is there to read it
+		web.WriteError(w, answerOf(err))
 	}
-	status := statusOf(err)
-	text := err.Error()
-	switch status {
-	case http.StatusInternalServerError:
-		h.o.Log.Error("cannot play", "path", r.URL.Path, "error", err)
-		text = "this cannot be read now; the server's log says why"
-	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", `Basic realm="Kineweir", charset="UTF-8"`)
-	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "5")
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, text, status)
 }
 
-// statusOf is the table from the errors of playback to HTTP.
-func statusOf(err error) int {
+// answerOf is the table from the errors of playback to HTTP. Their texts are
+// written for people. What is not in it is a failure of the server.
+func answerOf(err error) error {
+	var known *web.Error // of Access
 	var param *playback.ParamError
 	var playable *hls.NotPlayableError
 	var clipped *clip.NotPlayableError
-	var access *accessError
+	e := &web.Error{Message: err.Error()}
 	switch {
-	case errors.Is(err, ErrUnauthenticated):
-		return http.StatusUnauthorized
-	case errors.As(err, &access), errors.Is(err, hls.ErrOutside):
-		return http.StatusForbidden
+	case errors.As(err, &known):
+		return err
 	case errors.As(err, &param):
-		return http.StatusBadRequest
+		e.Status, e.Code, e.Message = http.StatusBadRequest, "bad_parameter", param.Error()
 	case errors.As(err, &playable), errors.As(err, &clipped):
-		return http.StatusUnsupportedMediaType
+		e.Status, e.Code = http.StatusUnsupportedMediaType, "not_playable"
 	case errors.Is(err, hls.ErrNotLive):
-		return http.StatusServiceUnavailable
-	case errors.Is(err, archive.ErrNoStream), errors.Is(err, archive.ErrNoFragment),
-		errors.Is(err, hls.ErrNothing), errors.Is(err, hls.ErrNoName), errors.Is(err, clip.ErrNothing):
-		return http.StatusNotFound
+		e.Status, e.Code, e.RetryAfter = http.StatusServiceUnavailable, "not_live", 5
+	case errors.Is(err, hls.ErrOutside):
+		e.Status, e.Code = http.StatusForbidden, "outside_range"
+	case errors.Is(err, archive.ErrNoStream):
+		e.Status, e.Code, e.Hint = http.StatusNotFound, "no_such_stream", "/api/streams lists the streams there are"
+	case errors.Is(err, archive.ErrNoFragment):
+		e.Status, e.Code = http.StatusNotFound, "no_such_fragment"
+	case errors.Is(err, hls.ErrNothing), errors.Is(err, clip.ErrNothing):
+		e.Status, e.Code = http.StatusNotFound, "nothing_recorded"
+	case errors.Is(err, hls.ErrNoName):
+		e.Status, e.Code = http.StatusNotFound, "no_such_file"
+	default:
+		return err
 	}
-	return http.StatusInternalServerError
+	return e
 }

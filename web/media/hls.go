@@ -20,7 +20,7 @@ const zipFrom = 1400
 // hls serves /hls/<stream>/<path>.
 func (h *Handler) hls(w http.ResponseWriter, r *http.Request) {
 	if err := h.serveHLS(w, r); err != nil {
-		h.fail(w, r, err)
+		fail(w, r, err)
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"slices"
 	"sync"
 	"time"
 
@@ -16,11 +14,6 @@ import (
 	"github.com/kineweir/kineweir/playback/hls"
 )
 
-// ErrUnauthenticated is what an Access returns, wrapped or not, when a request
-// names nobody, or nobody it knows: the answer asks for a name and a password.
-// Any other error means that the one it names may not.
-var ErrUnauthenticated = errors.New("name and password, or a token, are needed")
-
 // Access decides who may watch. Its methods may be called concurrently.
 type Access interface {
 	// Viewer checks that a request may watch the stream from start to end, which
@@ -28,7 +21,7 @@ type Access interface {
 	// every playlist and every segment; a segment is asked for with the range of
 	// its playlist, and Viewer need not look whether it lies within. The token it
 	// returns is written into every URL of the playlist, for players do not pass
-	// headers on; "" writes none.
+	// headers on; "" writes none. Its errors are *web.Error.
 	Viewer(r *http.Request, name fragments.StreamName, start, end time.Time) (token string, err error)
 }
 
@@ -36,13 +29,8 @@ type Access interface {
 type Options struct {
 	HLS    *hls.Packager
 	Clips  *clip.Maker
-	Access Access // nil: anybody may watch anything
-	// Origins are the web origins, like "https://example.org", whose pages may
-	// play; "*" is every one. Default: every one when there is an Access, for a
-	// page needs a token then; else those of this machine, or any web page that
-	// its user visits could look through its cameras.
-	Origins []string
-	Log     *slog.Logger // default: nothing is logged
+	Access Access       // nil: anybody may watch anything
+	Log    *slog.Logger // of clips that end early; default: nothing is logged
 }
 
 // Handler serves playlists, segments and clips.
@@ -60,9 +48,6 @@ func New(o Options) (*Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Origins == nil && o.Access != nil {
-		o.Origins = []string{"*"}
-	}
 	h := &Handler{o: o, mux: http.NewServeMux()}
 	h.zips.New = func() any {
 		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
@@ -70,60 +55,16 @@ func New(o Options) (*Handler, error) {
 	}
 	h.mux.HandleFunc("GET /hls/{stream}/{path...}", h.hls)
 	h.mux.HandleFunc("GET /clip/{file}", h.clip)
-	h.mux.HandleFunc("OPTIONS /hls/", h.preflight)
-	h.mux.HandleFunc("OPTIONS /clip/", h.preflight)
 	return h, nil
 }
 
 // ServeHTTP serves one request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.allowOrigin(w, r)
-	h.mux.ServeHTTP(w, r)
-}
-
-// allowOrigin lets scripts of other origins read the answer.
-func (h *Handler) allowOrigin(w http.ResponseWriter, r *http.Request) {
-	head := w.Header()
-	origin := r.Header.Get("Origin")
-	switch {
-	case slices.Contains(h.o.Origins, "*"):
-		head.Set("Access-Control-Allow-Origin", "*")
-	case origin != "" && (slices.Contains(h.o.Origins, origin) || h.o.Origins == nil && local(origin)):
-		head.Set("Access-Control-Allow-Origin", origin)
-		head.Add("Vary", "Origin")
-	default:
-		head.Add("Vary", "Origin")
-		return
-	}
-	head.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, Content-Disposition, Date, ETag")
-}
-
-// local reports whether a page comes from this machine.
-func local(origin string) bool {
-	u, err := url.Parse(origin)
-	return err == nil && slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
-}
-
-func (h *Handler) preflight(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
-	w.Header().Set("Access-Control-Allow-Headers", "Range, Authorization, If-None-Match")
-	w.Header().Set("Access-Control-Max-Age", "86400")
-	w.WriteHeader(http.StatusNoContent)
-}
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
 // viewer checks the rights of a request for a range.
 func (h *Handler) viewer(r *http.Request, name fragments.StreamName, span playback.Range) (token string, err error) {
 	if h.o.Access == nil {
 		return "", nil
 	}
-	token, err = h.o.Access.Viewer(r, name, span.Start, span.End)
-	if err != nil {
-		return "", &accessError{err}
-	}
-	return token, nil
+	return h.o.Access.Viewer(r, name, span.Start, span.End)
 }
-
-// accessError marks what came from Access.
-type accessError struct{ error }
-
-func (e *accessError) Unwrap() error { return e.error }
