@@ -41,7 +41,7 @@ func TestDiskFaults(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				p := newPlace(t)
-				faults := vfs.NewFaults(vfs.OS{})
+				faults := vfs.NewFaults(lazyDisk{})
 				p.opts.FS = faults
 				a := p.open()
 				other := p.record(a, "other")
