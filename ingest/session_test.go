@@ -281,6 +281,9 @@ func TestFailingSinkAndCloseTimeout(t *testing.T) {
 		if st := s.Stats(); st.Dropped != 2 || st.Err == nil || st.Units != 60 {
 			t.Errorf("failing sink: %+v", st)
 		}
+		if len(sink.aborted) != 2 {
+			t.Errorf("%d numbers given up, want those of the 2 lost fragments", len(sink.aborted))
+		}
 		sink.mu.Lock()
 		sink.fail, sink.gate = nil, make(chan struct{})
 		sink.mu.Unlock()
