@@ -41,6 +41,7 @@ type Archive struct {
 	stop     context.CancelFunc
 	chores   sync.WaitGroup
 
+	choring sync.Mutex // held for as long as chores are done
 	catalog sync.Mutex // held for as long as a stream is being made or deleted; before mu
 
 	mu      sync.RWMutex // guards everything below
@@ -62,7 +63,7 @@ func Open(ctx context.Context, opts Options) (*Archive, error) {
 		return nil, err
 	}
 	a := &Archive{
-		opts: opts, log: opts.Logger, bucket: opts.Bucket, fs: vfs.OS{},
+		opts: opts, log: opts.Logger, bucket: opts.Bucket, fs: opts.FS,
 		journal: opts.Journal, meta: opts.Meta,
 		syncs:   make(chan struct{}, opts.Syncs),
 		cache:   newBlockCache(opts.CacheBytes),
@@ -108,7 +109,7 @@ func (a *Archive) spoolDir() string { return filepath.Join(a.opts.Dir, "spool") 
 // openStores opens journal and catalog unless they were given.
 func (a *Archive) openStores() error {
 	if a.journal == nil {
-		l, err := wal.Open(filepath.Join(a.opts.Dir, "journal"), wal.Options{MaxFileBytes: 16 << 20, Logger: a.log})
+		l, err := wal.Open(filepath.Join(a.opts.Dir, "journal"), wal.Options{MaxFileBytes: 16 << 20, FS: a.fs, Logger: a.log})
 		if err != nil {
 			return fmt.Errorf("open archive: %w", err)
 		}
@@ -116,7 +117,7 @@ func (a *Archive) openStores() error {
 		a.own = append(a.own, l.Close)
 	}
 	if a.meta == nil {
-		m, err := wal.OpenMeta(filepath.Join(a.opts.Dir, "meta"), wal.Options{Logger: a.log})
+		m, err := wal.OpenMeta(filepath.Join(a.opts.Dir, "meta"), wal.Options{FS: a.fs, Logger: a.log})
 		if err != nil {
 			return fmt.Errorf("open archive: %w", err)
 		}
@@ -172,6 +173,12 @@ func (a *Archive) usable() error {
 	if a.closed {
 		return ErrClosed
 	}
+	return a.failure
+}
+
+func (a *Archive) failed() error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
 	return a.failure
 }
 

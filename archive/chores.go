@@ -37,6 +37,8 @@ func (a *Archive) wake() {
 // chore gives up numbers that were open for too long, seals segments by age,
 // and closes hours.
 func (a *Archive) chore(ctx context.Context) {
+	a.choring.Lock()
+	defer a.choring.Unlock()
 	now := a.opts.Now()
 	for _, s := range a.all() {
 		if ctx.Err() != nil {

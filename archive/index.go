@@ -57,11 +57,13 @@ func (s span) takes(e *Entry, c fragments.Clock) bool {
 	return s.overlaps(int64(e.Producer), int64(e.End()))
 }
 
+// touches reports whether something within b may be taken: also something
+// without length at its very end.
 func (s span) touches(b *bounds, c fragments.Clock) bool {
 	if c == fragments.ByServer {
-		return s.overlaps(int64(b.serverStart), int64(b.serverEnd))
+		return int64(b.serverStart) < s.end && int64(b.serverEnd) >= s.start
 	}
-	return s.overlaps(int64(b.producerStart), int64(b.producerEnd))
+	return int64(b.producerStart) < s.end && int64(b.producerEnd) >= s.start
 }
 
 // partition is an hour as a reader sees it: entries in memory, or a block to be

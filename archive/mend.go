@@ -60,10 +60,10 @@ func (s *stream) mend(f *os.File, path string, sc *scan, o *object, size int64) 
 	return lost, err
 }
 
-// lose gives up an object of which not even the header is good.
+// lose gives up an object of which nothing is good.
 func (s *stream) lose(o *object, path string, why error) error {
 	s.a.counters.damaged.Add(1)
-	s.a.log.Error("spool file is damaged from its beginning and is set aside; its fragments are lost",
+	s.a.log.Error("spool file is damaged, nothing in it is good, and it is set aside; its fragments are lost",
 		"stream", s.name, "path", path, "fragments", len(o.entries), "err", why)
 	if err := s.a.fs.Rename(path, path+damagedExt); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kineweir/kineweir/archive/bucket"
 	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
 	"github.com/kineweir/kineweir/fragments"
 )
 
@@ -34,7 +35,7 @@ type Options struct {
 	// MaxSpoolBytes bounds what waits on the local disk for the bucket; beyond
 	// it Begin answers ErrSpoolFull. Default 16 GiB.
 	MaxSpoolBytes int64
-	// Syncs is how many files are synced at once at most. Default 64.
+	// Syncs is how many files are synced at once at most. Default 16.
 	Syncs int
 	// Uploads is how many objects are brought to the bucket at once. Default 4.
 	Uploads int
@@ -57,6 +58,8 @@ type Options struct {
 	// numbers, closing of hours; retention every ten of them. Default 1 s;
 	// negative: never.
 	Tick time.Duration
+	// FS is the file system of the spool, Journal and Meta. Default the real one.
+	FS vfs.FS
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Logger hears what somebody should know. Default: nowhere.
@@ -78,7 +81,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.SealAge = cmp.Or(o.SealAge, time.Minute)
 	o.HoldTimeout = cmp.Or(o.HoldTimeout, 30*time.Second)
 	o.MaxSpoolBytes = cmp.Or(o.MaxSpoolBytes, 16<<30)
-	o.Syncs = cmp.Or(o.Syncs, 64)
+	o.Syncs = cmp.Or(o.Syncs, 16)
 	o.Uploads = cmp.Or(o.Uploads, 4)
 	o.RetryMin = cmp.Or(o.RetryMin, time.Second)
 	o.RetryMax = cmp.Or(o.RetryMax, time.Minute)
@@ -86,6 +89,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.Tick = cmp.Or(o.Tick, time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.FS == nil {
+		o.FS = vfs.OS{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -161,7 +161,15 @@ func (s *stream) recover(names []string) error {
 		first, _ := parseObjectName(name)
 		s.record.Epoch = max(s.record.Epoch, first.Epoch)
 		found[first] = true
-		if err := s.recoverFile(first); err != nil {
+		sc, restate, err := s.recoverFile(first)
+		if err != nil {
+			s.a.log.Error("spool file cannot be recovered now and is left alone", "stream", s.name, "path", s.spoolPath(first), "err", err)
+			continue
+		}
+		if sc == nil {
+			continue
+		}
+		if err := s.enlist(sc, restate); err != nil {
 			return s.wrap(first, err)
 		}
 	}
@@ -203,22 +211,23 @@ func (s *stream) show() {
 	}
 }
 
-// recoverFile deals with one spool file.
-func (s *stream) recoverFile(first fragments.Number) error {
+// recoverFile looks at one spool file. It returns what is good in it, if that
+// is to be kept, and whether that is less than the index says.
+func (s *stream) recoverFile(first fragments.Number) (sc *scan, restate bool, err error) {
 	o, path := s.objects[first], s.spoolPath(first)
 	if o != nil && o.state == stored {
-		return s.discard(path)
+		return nil, false, s.discard(path)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	sc, err := scanSegment(f, info.Size())
+	sc, err = scanSegment(f, info.Size())
 	if err == nil && (sc.id.first != first || sc.id.dir != s.dir) {
 		err = &DamagedError{Object: path, Err: fmt.Errorf("its header names %s of %s", sc.id.first, sc.id.dir)}
 	}
@@ -226,24 +235,27 @@ func (s *stream) recoverFile(first fragments.Number) error {
 	switch {
 	case errors.As(err, &damage) && (o == nil || len(o.entries) == 0):
 		// A crash came before the first commit was done.
-		return s.discard(path)
+		return nil, false, s.discard(path)
 	case errors.As(err, &damage):
-		return s.lose(o, path, damage)
+		return nil, false, s.lose(o, path, damage)
 	case err != nil:
-		return err
+		return nil, false, err
 	case s.isClosed(sc.id.hour):
 		// Its hour could be closed only once the bucket had it.
-		return s.discard(path)
+		return nil, false, s.discard(path)
 	}
 	lost, err := s.mend(f, path, sc, o, info.Size())
 	if err != nil {
-		return err
+		return nil, false, err
 	}
 	if len(sc.entries) == 0 && lost == 0 {
 		delete(s.objects, first)
-		return s.discard(path)
+		return nil, false, s.discard(path)
 	}
-	return s.enlist(o, sc, path, lost > 0)
+	if len(sc.entries) == 0 {
+		return nil, false, s.lose(o, path, &DamagedError{Object: path, Offset: sc.end, Err: sc.fault})
+	}
+	return sc, lost > 0, nil
 }
 
 // discard removes a spool file that nobody needs.
@@ -256,35 +268,37 @@ func (s *stream) discard(path string) error {
 
 // enlist gives every fragment of a spool file its frame in the index and takes
 // the object over.
-func (s *stream) enlist(o *object, sc *scan, path string, restate bool) error {
-	a := s.a
+func (s *stream) enlist(sc *scan, restate bool) error {
 	var last journal.Future
-	wait := false
+	appended := false
+	add := func(kind journal.Kind, payload []byte) journal.Future {
+		last, appended = s.a.journal.Append(kind, s.dir, payload), true
+		return last
+	}
+	o := s.objects[sc.id.first]
 	if o == nil {
-		o = &object{id: sc.id}
-		last, wait = a.journal.Append(frameOpened, s.dir, appendOpened(nil, s.name, sc.id)), true
-		at, err := last.Wait(context.Background())
+		at, err := add(frameOpened, appendOpened(nil, s.name, sc.id)).Wait(context.Background())
 		if err != nil {
 			return fmt.Errorf("index: %w", err)
 		}
-		o.at = at
+		o = &object{at: at}
 		s.objects[sc.id.first] = o
 	}
 	if restate {
-		last, wait = a.journal.Append(frameRestated, s.dir, appendRestated(nil, s.name, sc.id, sc.entries)), true
+		add(frameRestated, appendRestated(nil, s.name, sc.id, sc.entries))
 	}
 	var p prediction
 	for _, e := range sc.entries {
-		if o.entry(e.Number) == nil && !restate {
-			last, wait = a.journal.Append(frameFragment, s.dir, appendFragmentFrame(nil, sc.id, &p, e)), true
+		if !restate && o.entry(e.Number) == nil {
+			add(frameFragment, appendFragmentFrame(nil, sc.id, &p, e))
 		}
 	}
-	if wait {
+	if appended {
 		if _, err := last.Wait(context.Background()); err != nil {
 			return fmt.Errorf("index: %w", err)
 		}
 	}
-	o.id, o.entries, o.size, o.path, o.state = sc.id, sc.entries, sc.end, path, sealed
+	o.id, o.entries, o.size, o.path, o.state = sc.id, sc.entries, sc.end, s.spoolPath(sc.id.first), sealed
 	for _, t := range sc.id.tracks {
 		if err := s.learnTrack(context.Background(), t); err != nil {
 			return err

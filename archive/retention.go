@@ -36,19 +36,34 @@ func (a *Archive) retentionOf(name fragments.StreamName) Retention {
 
 // retain applies retention to all streams and sweeps what is below the floors.
 func (a *Archive) retain(ctx context.Context) {
+	a.choring.Lock()
+	defer a.choring.Unlock()
 	now := a.opts.Now()
 	for _, s := range a.all() {
-		floor, err := s.floorBy(ctx, a.retentionOf(s.name), now)
-		if err == nil && s.floorNow().Less(floor) {
-			err = s.raise(ctx, floor)
-		}
-		if err == nil {
-			err = s.sweep(ctx)
-		}
-		a.retentionFailed(ctx, s.name, err)
+		a.retentionFailed(ctx, s.name, s.retain(ctx, a.retentionOf(s.name), now))
 	}
 	a.retainFree(ctx)
 	a.sweepGone(ctx)
+}
+
+// retain applies a rule to the stream. It first sweeps what an earlier look left
+// behind, for only then the bytes are known.
+func (s *stream) retain(ctx context.Context, r Retention, now time.Time) error {
+	if err := s.sweep(ctx); err != nil {
+		return err
+	}
+	floor, err := s.floorBy(ctx, r, now)
+	if err != nil || !s.floorNow().Less(floor) {
+		return err
+	}
+	return s.raiseAndSweep(ctx, floor)
+}
+
+func (s *stream) raiseAndSweep(ctx context.Context, floor fragments.Number) error {
+	if err := s.raise(ctx, floor); err != nil {
+		return err
+	}
+	return s.sweep(ctx)
 }
 
 func (a *Archive) retentionFailed(ctx context.Context, name fragments.StreamName, err error) {
@@ -68,6 +83,7 @@ type unit struct {
 	max   fragments.Number
 	bytes int64
 	end   time.Time // by server time
+	goes  bool      // a whole hour, of which it is decided already
 }
 
 func unitOf(b *bounds) unit { return unit{max: b.max, bytes: b.bytes, end: b.serverEnd.Time()} }
@@ -95,12 +111,10 @@ func (s *stream) floorBy(ctx context.Context, r Retention, now time.Time) (floor
 		if err != nil {
 			return floor, err
 		}
-		if !aged(u) && (r.MaxBytes <= 0 || total <= r.MaxBytes) {
+		if !u.goes && !aged(u) && (r.MaxBytes <= 0 || total <= r.MaxBytes) {
 			break
 		}
-		if u.bytes > 0 {
-			total -= u.bytes
-		}
+		total -= u.bytes
 		floor = above(floor, u.max)
 	}
 	return floor, nil
@@ -116,7 +130,7 @@ func above(floor, n fragments.Number) fragments.Number {
 }
 
 // oldest yields what retention may delete, oldest first: closed hours for which
-// whole answers true as one unit without bytes, other kept objects one by one.
+// whole answers true as one unit, without bytes, other kept objects one by one.
 // It ends at the first object that is not in the bucket.
 func (s *stream) oldest(ctx context.Context, whole func(*bounds) bool) iter.Seq2[unit, error] {
 	return func(yield func(unit, error) bool) {
@@ -130,7 +144,7 @@ func (s *stream) oldest(ctx context.Context, whole func(*bounds) bool) iter.Seq2
 				continue
 			}
 			if whole(&c.bounds) {
-				if !yield(unit{max: c.max, end: c.serverEnd.Time()}, nil) {
+				if !yield(unit{max: c.max, end: c.serverEnd.Time(), goes: true}, nil) {
 					return
 				}
 				continue
@@ -360,11 +374,7 @@ func (a *Archive) retainFree(ctx context.Context) {
 		a.log.Warn("free space is below its floor, and nothing is left to delete", "free", free, "floor", a.opts.MinFree)
 	}
 	for s, floor := range floors {
-		err := s.raise(ctx, floor)
-		if err == nil {
-			err = s.sweep(ctx)
-		}
-		a.retentionFailed(ctx, s.name, err)
+		a.retentionFailed(ctx, s.name, s.raiseAndSweep(ctx, floor))
 	}
 }
 

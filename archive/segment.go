@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
@@ -83,15 +84,15 @@ func checked(payload []byte) ([]byte, error) {
 // roomBefore is a bound for the size of the fragment box of n runs.
 func roomBefore(n int) int { return 128 + 64*n }
 
-// encodeFragment writes f as it will stand in the object o at offset at. The
-// buffer is reused; what is returned is part of it. It fills in the offsets,
-// sizes and checksums of e, which otherwise describes f.
-func encodeFragment(buf []byte, o *objectID, p *prediction, e *Entry, f *fragments.Fragment, at int64) (whole, out []byte, err error) {
+// encode writes f as it will stand in the object o at offset at, into the buffer
+// that is kept between fragments. It fills in the offsets, sizes and checksums
+// of e, which otherwise describes f.
+func (w *writing) encode(o *objectID, e *Entry, f *fragments.Fragment, at int64) ([]byte, error) {
 	room := roomBefore(len(f.Runs))
-	if need := room + cmaf.PrftSize + f.Bytes(); cap(buf) < need {
-		buf = make([]byte, 0, need)
+	b := slices.Grow(w.buf[:0], room+cmaf.PrftSize+f.Bytes())[:room]
+	if cap(b) <= maxKeptBuffer {
+		w.buf = b
 	}
-	b := buf[:room]
 	lead := &e.Runs[0]
 	b = cmaf.AppendPrft(b, lead.Track, f.Producer.Time(), uint64(lead.DecodeTime-Ticks(o.base, lead.TimeScale)))
 	for i := range f.Runs {
@@ -100,7 +101,7 @@ func encodeFragment(buf []byte, o *objectID, p *prediction, e *Entry, f *fragmen
 			b = append(b, part.Data...)
 		}
 		if err := cmaf.Rebase(b[start:], -Ticks(o.base, r.TimeScale)); err != nil {
-			return b, nil, fmt.Errorf("track %d: %w", r.Track, err)
+			return nil, fmt.Errorf("track %d: %w", r.Track, err)
 		}
 		r.Offset, r.Size, r.CRC = int64(start-room), int64(len(b)-start), checksum(b[start:])
 	}
@@ -108,9 +109,10 @@ func encodeFragment(buf []byte, o *objectID, p *prediction, e *Entry, f *fragmen
 
 	// The entry says where it lies by what follows its box, so that its length
 	// does not depend on where that is.
-	var scratch [512]byte
-	p.predict(o, 0)
-	payload := check(appendEntry(scratch[:checkedHeader], o, p, e))
+	w.predict.predict(o, 0)
+	payload := append(w.scratch[:0], make([]byte, checkedHeader)...)
+	payload = check(appendEntry(payload, o, &w.predict, e))
+	w.scratch = payload
 	start := room - uuidBoxHeader - len(payload)
 	cmaf.AppendUUIDBox(b[:start], fragmentUUID, payload)
 	shift := at + int64(room-start)
@@ -118,7 +120,7 @@ func encodeFragment(buf []byte, o *objectID, p *prediction, e *Entry, f *fragmen
 	for i := range e.Runs {
 		e.Runs[i].Offset += shift
 	}
-	return b, b[start:], nil
+	return b[start:], nil
 }
 
 // appendIndex appends the index box of an object.
@@ -148,11 +150,16 @@ func appendEntries(b []byte, o *objectID, entries []*Entry) []byte {
 
 func (d *decoder) entries(o *objectID) []*Entry {
 	n := d.count(maxEntries)
-	var p prediction
-	if d.err == nil {
-		p.predict(o, 0)
+	if d.err != nil {
+		return nil
 	}
-	list := make([]*Entry, 0, min(n, len(d.b)/12))
+	var p prediction
+	p.predict(o, 0)
+	// One allocation each for all of them, as far as the bytes bear them out.
+	likely := min(n, len(d.b)/12)
+	list := make([]*Entry, 0, likely)
+	d.entrySlab = make([]Entry, likely)
+	d.runSlab = make([]EntryRun, min(likely*len(o.tracks), len(d.b)/9))
 	for range n {
 		e := d.entry(o, &p)
 		if d.err != nil {

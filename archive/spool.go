@@ -18,6 +18,7 @@ import (
 type writing struct {
 	current *spool // nil between segments
 	buf     []byte // of the last fragment, for the next
+	scratch []byte // likewise, of its entry
 	predict prediction
 	lately  []trackRef // that the segment before had samples of
 	// refs remembers the hashes of configurations, which are dear to compute.
@@ -230,10 +231,7 @@ func (s *stream) append(f *fragments.Fragment, e *Entry) error {
 	o, id := sp.o, sp.o.id
 	fresh := len(o.entries) == 0
 	e.Object, e.Base = id.key, id.base
-	buf, out, err := encodeFragment(w.buf, id, &w.predict, e, f, o.size)
-	if cap(buf) <= maxKeptBuffer {
-		w.buf = buf
-	}
+	out, err := w.encode(id, e, f, o.size)
 	if err != nil {
 		return s.retreat(fmt.Errorf("%w: %w", ErrUnfit, err))
 	}
@@ -265,9 +263,9 @@ func (s *stream) index(o *object, e *Entry, fresh bool) error {
 	if fresh {
 		first = s.a.journal.Append(frameOpened, s.dir, appendOpened(nil, s.name, o.id))
 	}
-	var scratch [512]byte
-	payload := appendFragmentFrame(scratch[:0], o.id, &s.writing.predict, e)
-	_, err := s.a.journal.Append(frameFragment, s.dir, payload).Wait(context.Background())
+	w := &s.writing
+	w.scratch = appendFragmentFrame(w.scratch[:0], o.id, &w.predict, e)
+	_, err := s.a.journal.Append(frameFragment, s.dir, w.scratch).Wait(context.Background())
 	if !fresh || err != nil {
 		return err
 	}

@@ -31,7 +31,6 @@ type stream struct {
 	epoch    uint64 // of the lease that is held, 0 when none is
 	next     uint64 // the counter reserved last
 	reserved []reservation
-	held     time.Time // since when the first of reserved holds back a durable one
 	hours    []*openHour
 	closed   []hourSummary
 	// lastClosed is the latest closed hour that retention has dropped.
@@ -64,6 +63,7 @@ type reservation struct {
 	state   reservationState
 	entry   *Entry // durable
 	hour    hour
+	since   time.Time // when it became durable
 }
 
 type reservationState uint8
@@ -184,13 +184,6 @@ func (s *stream) settle() {
 		n++
 	}
 	s.reserved = slices.Delete(s.reserved, 0, n)
-	holding := slices.ContainsFunc(s.reserved, func(r reservation) bool { return r.state == durable })
-	switch {
-	case !holding:
-		s.held = time.Time{}
-	case n > 0 || s.held.IsZero():
-		s.held = s.a.opts.Now()
-	}
 }
 
 // reservation finds an unsettled number, or nil. The caller holds mu.
@@ -203,37 +196,41 @@ func (s *stream) reservation(counter uint64) *reservation {
 	return nil
 }
 
-// expire gives up the open numbers that have held back others for too long.
+// expire gives up the open numbers that have held back a durable one for too
+// long.
 func (s *stream) expire(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held.IsZero() || now.Sub(s.held) < s.a.opts.HoldTimeout {
+	i := slices.IndexFunc(s.reserved, func(r reservation) bool { return r.state == durable })
+	if i < 0 || now.Sub(s.reserved[i].since) < s.a.opts.HoldTimeout {
 		return
 	}
-	for i := range s.reserved {
-		if s.reserved[i].state != reserved {
-			break
+	for j := range s.reserved[:i] {
+		if r := &s.reserved[j]; r.state == reserved {
+			r.state = given
+			s.stats.expired++
+			s.a.log.Warn("a fragment was open for too long and is given up, later ones become visible",
+				"stream", s.name, "number", fragments.Number{Epoch: s.epoch, Counter: r.counter})
 		}
-		s.reserved[i].state = given
-		s.stats.expired++
-		s.a.log.Warn("a fragment was open for too long and is given up, later ones become visible",
-			"stream", s.name, "number", fragments.Number{Epoch: s.epoch, Counter: s.reserved[i].counter})
 	}
 	s.settle()
 }
 
-// held reports entries that are durable and not yet visible in the hour. The
-// caller holds mu.
+// holdsBackIn reports whether there are entries of the hour that are durable and
+// not yet visible, or may be about to. The caller holds mu.
 func (s *stream) holdsBackIn(h hour) bool {
 	return slices.ContainsFunc(s.reserved, func(r reservation) bool {
 		return r.state == committing || r.state == durable && r.hour == h
 	})
 }
 
-// totals are what is kept of the stream. The caller holds mu.
+// totals are what is kept of the stream, and what is about to be swept of an
+// hour of which a part is kept. The caller holds mu.
 func (s *stream) totals() (count, bytes int64) {
 	for i := range s.closed {
-		count, bytes = count+s.closed[i].count, bytes+s.closed[i].bytes
+		if c := &s.closed[i]; !c.max.Less(s.floor) {
+			count, bytes = count+c.count, bytes+c.bytes
+		}
 	}
 	for _, h := range s.hours {
 		count, bytes = count+h.count, bytes+h.bytes

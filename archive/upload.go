@@ -30,6 +30,7 @@ type uploader struct {
 	resume   time.Time       // when it may be tried again
 	changed  chan struct{}   // closed when the queue or busy changes
 	draining bool
+	gaveUp   bool // the bucket failed while draining
 }
 
 type upload struct {
@@ -77,7 +78,8 @@ func (u *uploader) busyDir(dir string) bool {
 	return false
 }
 
-// drain returns when everything queued has been tried once since, or ctx ends.
+// drain returns when everything queued has been tried once since, the bucket
+// has failed, or ctx ends.
 func (u *uploader) drain(ctx context.Context) {
 	u.mu.Lock()
 	u.draining = true
@@ -86,7 +88,7 @@ func (u *uploader) drain(ctx context.Context) {
 		up.tried, up.due = false, time.Time{}
 	}
 	u.notify()
-	for u.busy > 0 || slices.ContainsFunc(u.queue, func(up *upload) bool { return !up.tried }) {
+	for !u.gaveUp && (u.busy > 0 || slices.ContainsFunc(u.queue, func(up *upload) bool { return !up.tried })) {
 		changed := u.changed
 		u.mu.Unlock()
 		select {
@@ -170,6 +172,7 @@ func (u *uploader) done(ctx context.Context, up *upload, err error) {
 	} else {
 		u.pause = min(max(2*u.pause, o.RetryMin), o.RetryMax)
 		u.resume = time.Now().Add(u.pause)
+		u.gaveUp = u.draining
 	}
 	u.queue = append(u.queue, nil)
 	copy(u.queue[1:], u.queue)
@@ -191,6 +194,9 @@ func (e *localError) Unwrap() error { return e.err }
 // says so in the index, and removes it. It may be cut short and begun again at
 // any point.
 func (a *Archive) deliver(ctx context.Context, s *stream, o *object) error {
+	if err := a.failed(); err != nil {
+		return &localError{err} // touch nothing more
+	}
 	if err := a.writeSettings(ctx, s, false); err != nil {
 		return err
 	}

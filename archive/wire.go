@@ -27,6 +27,9 @@ var (
 type decoder struct {
 	b   []byte
 	err error
+	// Entries and runs are taken from the front of these, if there are any.
+	entrySlab []Entry
+	runSlab   []EntryRun
 }
 
 func (d *decoder) fail(err error) {

@@ -158,7 +158,7 @@ func (s *stream) leave(n fragments.Number, e *Entry, h hour, err error, took tim
 		s.stats.failed++
 		return
 	}
-	*r = reservation{counter: n.Counter, state: durable, entry: e, hour: h}
+	*r = reservation{counter: n.Counter, state: durable, entry: e, hour: h, since: s.a.opts.Now()}
 	s.stats.commit(e, took)
 	s.settle()
 }

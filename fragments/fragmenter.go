@@ -77,6 +77,7 @@ type Fragmenter struct {
 	out    Cutter
 	tracks map[int]*trackState
 	lead   int // track ID
+	origin origin
 	merge  interleaver
 
 	step     bool   // step at the next key frame of the leading track
@@ -99,6 +100,7 @@ type trackState struct {
 // NewFragmenter returns a Fragmenter for a publisher with the given tracks.
 func NewFragmenter(tracks []*Track, o FragmenterOptions, out Cutter) *Fragmenter {
 	f := &Fragmenter{o: o.withDefaults(), out: out, tracks: map[int]*trackState{}}
+	f.origin.created = o.Created.UnixNano()
 	f.merge.maxWait = int64(defaultMaxWait)
 	f.lead = leading(tracks)
 	for _, t := range tracks {
@@ -172,7 +174,7 @@ func (f *Fragmenter) state(t *Track) *trackState {
 		if f.lead == 0 {
 			f.lead = t.ID
 		}
-		ts = &trackState{line: newTimeline(t, f.o.Created), track: t, hash: t.Hash()}
+		ts = &trackState{line: newTimeline(t, &f.origin), track: t, hash: t.Hash()}
 		ts.line.leads = t.ID == f.lead
 		f.tracks[t.ID] = ts
 	}
@@ -193,6 +195,7 @@ func (f *Fragmenter) restart(au *AccessUnit) {
 		t.line.anchor = true
 	}
 	f.step, f.broken = false, true
+	f.origin.settle(au)
 	line := f.tracks[au.Track.ID].line
 	f.merge.restart(int64(line.duration(line.captureTicks(au))))
 }

@@ -22,7 +22,7 @@ var rewrite = flag.Bool("rewrite", false, "write the output of the scripts into 
 // out. `go test ./fragments -rewrite` writes that part anew.
 //
 //	track ID CODEC TIMESCALE [reorder=N]
-//	options min=1s max=4s bytes=N part=200ms gap=3s
+//	options min=1s max=4s bytes=N part=200ms gap=3s created=1s
 //	push TRACK from=CAPTURE n=COUNT every=DUR [key=N] [size=N] [ticks=PTS] [b=N]
 //	     [dts] [skew=PPM] [source=report] [config=N] [late=DUR] [arrive=DUR] [duration=TICKS]
 //	order matters: the result may depend on how the tracks interleave
@@ -74,7 +74,8 @@ type timedUnit struct {
 }
 
 func parseScript(t *testing.T, text string) *script {
-	s := &script{options: FragmenterOptions{Created: scriptEpoch}}
+	// Created early enough for decode times to be capture times.
+	s := &script{options: FragmenterOptions{Created: scriptEpoch.Add(-time.Duration(headroom))}}
 	for n, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		f := strings.Fields(line)
@@ -102,6 +103,7 @@ func parseScript(t *testing.T, text string) *script {
 			s.options.PartDuration = dur(t, args["part"])
 			s.options.MaxGap = dur(t, args["gap"])
 			s.options.MaxBytes = atoi(t, args["bytes"])
+			s.options.Created = s.options.Created.Add(dur(t, args["created"]))
 		case "push":
 			s.push(t, atoi(t, f[1]), args)
 		default:
@@ -299,7 +301,7 @@ func (c *checker) End(f *Fragment) {
 		}
 		c.ends[r.Track.ID] = end
 		scale := int64(r.Track.TimeScale)
-		fmt.Fprintf(&c.text, " | %d: %d at %s +%s", r.Track.ID, r.Samples, seconds(ticksDuration(r.DecodeTime, scale)), seconds(ticksDuration(r.Duration, scale)))
+		fmt.Fprintf(&c.text, " | %d: %d at %s +%s", r.Track.ID, r.Samples, seconds(ticksDuration(r.DecodeTime, scale)-time.Duration(headroom)), seconds(ticksDuration(r.Duration, scale)))
 		if offset > 0 {
 			fmt.Fprintf(&c.text, " cts %s", seconds(ticksDuration(int64(offset), scale)))
 		}

@@ -24,10 +24,9 @@ const (
 // timeline turns the time stamps of one track into decode and presentation
 // times counted from the creation of the stream.
 type timeline struct {
-	scale   int64
-	created int64         // ns since 1970
-	leads   bool          // the leading track: its jumps may go back
-	bias    time.Duration // added to capture times that lie before the creation of the stream
+	scale  int64
+	origin *origin // shared by the tracks
+	leads  bool    // the leading track: its jumps may go back
 
 	started bool
 	wrap    int64 // added to the publisher's time stamps to undo wraps
@@ -44,6 +43,29 @@ type timeline struct {
 	pending []int64 // sorted PTS not yet used as DTS
 }
 
+// origin is what decode times are counted from: the creation of the stream,
+// and, where capture times lie before it, a bias that moves all tracks alike.
+// That is so for some moments of a new stream, whose first frames were captured
+// before anybody had heard of it, and for a publisher whose clock was never
+// set. Producer time stamps stay as they are.
+type origin struct {
+	created int64 // ns since 1970
+	bias    int64 // ns, never negative
+	settled bool
+}
+
+// headroom is what decode times have below the first one: the reorder delay,
+// and tracks that begin earlier than the first to arrive.
+const headroom = int64(2 * time.Second)
+
+// settle fixes the bias by au, the first unit of a new time line.
+func (o *origin) settle(au *AccessUnit) {
+	o.settled, o.bias = true, 0
+	if since := int64(au.Capture) - o.created; since < headroom {
+		o.bias = headroom - since
+	}
+}
+
 // placed is an access unit with its place on the time line.
 type placed struct {
 	au       *AccessUnit
@@ -55,8 +77,8 @@ type placed struct {
 	broken bool
 }
 
-func newTimeline(t *Track, created time.Time) *timeline {
-	l := &timeline{scale: int64(max(t.TimeScale, 1)), created: created.UnixNano()}
+func newTimeline(t *Track, o *origin) *timeline {
+	l := &timeline{scale: int64(max(t.TimeScale, 1)), origin: o}
 	if t.Kind() == KindVideo && t.Reorder > 0 {
 		l.reorder = min(t.Reorder, maxReorder)
 	}
@@ -72,6 +94,9 @@ func (l *timeline) place(au *AccessUnit, maxGap time.Duration) (p placed, drift 
 	fresh := !l.started || l.anchor || jumped
 	if fresh {
 		l.pending = l.pending[:0]
+		if l.leads && jumped || !l.origin.settled {
+			l.origin.settle(au)
+		}
 	}
 	raw := l.decodeTime(au, pts, fresh)
 	target := l.captureTicks(au) - pts
@@ -175,15 +200,9 @@ func (l *timeline) decodeTime(au *AccessUnit, pts int64, fresh bool) int64 {
 }
 
 // captureTicks returns the capture time in ticks since the creation of the
-// stream. A publisher whose clock stands before the creation is moved as a
-// whole to the time of its arrival; its producer time stamps stay its own.
+// stream.
 func (l *timeline) captureTicks(au *AccessUnit) int64 {
-	since := int64(au.Capture) - l.created + int64(l.bias)
-	if since < 0 && (!l.started || l.anchor || l.bias == 0) {
-		l.bias = max(time.Duration(int64(au.Arrival)-int64(au.Capture)), 0)
-		since = int64(au.Capture) - l.created + int64(l.bias)
-	}
-	return scaleTicks(max(since, 0), l.scale)
+	return scaleTicks(max(int64(au.Capture)-l.origin.created+l.origin.bias, 0), l.scale)
 }
 
 func (l *timeline) assumed() int64 {

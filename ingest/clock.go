@@ -91,6 +91,9 @@ type pendingReport struct {
 	at  time.Time
 }
 
+// Rate returns how many ticks the time stamps count per second.
+func (c *Clock) Rate() int { return int(c.rate) }
+
 // Packet takes the time stamp of a packet that arrived at the given time and
 // returns it unwrapped to 64 bits. All tracks of a publisher count from about
 // the same moment, the arrival of its first packet.

@@ -28,6 +28,7 @@ type commitQueue struct {
 	closing   bool
 	hole      bool // the next fragment to be queued does not continue the one queued last
 	broken    bool // the next fragment to be committed does not continue the one committed last
+	warned    bool // a loss has been logged since the last commit
 	committed int64
 	dropped   int64
 	lastErr   error
@@ -35,6 +36,7 @@ type commitQueue struct {
 
 func newCommitQueue(sink Sink, lease fragments.Lease, maxBytes int, log *slog.Logger) *commitQueue {
 	q := &commitQueue{sink: sink, lease: lease, max: maxBytes, log: log, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	q.hole = true // a session does not continue the time line of the one before
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	go q.run()
 	return q
@@ -89,8 +91,8 @@ func (q *commitQueue) failed(what string, err error, mark *bool) {
 	q.mu.Lock()
 	q.dropped++
 	q.lastErr = err
-	first := !*mark
-	*mark = true
+	first := !q.warned
+	q.warned, *mark = true, true
 	q.mu.Unlock()
 	if first {
 		q.log.Error("fragment lost: cannot "+what, "error", err)
@@ -122,10 +124,10 @@ func (q *commitQueue) run() {
 		q.bytes -= f.Bytes()
 		if err == nil {
 			q.committed++
-			if q.broken {
+			if q.warned {
 				q.log.Info("recording again", "dropped", q.dropped)
 			}
-			q.broken = false
+			q.warned, q.broken = false, false
 		}
 		q.mu.Unlock()
 		if err != nil {

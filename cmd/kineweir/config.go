@@ -117,7 +117,6 @@ type Camera struct {
 // LimitsConfig is the section "limits". Zero is no limit.
 type LimitsConfig struct {
 	Publishers int `yaml:"publishers" allow:"none"`
-	Viewers    int `yaml:"viewers" allow:"none"`
 }
 
 // LogConfig is the section "log".
@@ -145,7 +144,7 @@ func (c *Config) exposed() (keys []string) {
 	for _, l := range []struct {
 		key  string
 		addr address
-	}{{"http.addr", c.HTTP.Addr}, {"rtsp.addr", c.RTSP.Addr}, {"rtsp.tls_addr", c.RTSP.TLSAddr}} {
+	}{{"http.addr", c.HTTP.Addr}, {"rtsp.addr", c.RTSP.Addr}, {"rtsp.tls_addr", c.RTSP.TLSAddr}, {"rtsp.udp_addr", c.RTSP.UDPAddr}} {
 		if l.addr != "" && !l.addr.loopback() {
 			keys = append(keys, l.key)
 		}

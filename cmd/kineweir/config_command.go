@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 )
 
 func configCommands() []command {
@@ -55,10 +56,9 @@ func checkConfig(_ context.Context, c console, args []string) error {
 	return nil
 }
 
-// configFlags are the flags that stand for keys of the config file.
-type configFlags struct {
-	fs   *flag.FlagSet
-	file string
+// overrides are the flags that stand for keys of the config file.
+type overrides struct {
+	fs *flag.FlagSet
 }
 
 // flagKeys says which key each flag sets.
@@ -67,32 +67,44 @@ var flagKeys = []struct{ flag, key, usage string }{
 	{"http", "http.addr", "console, API, HLS and clips on `HOST:PORT`"},
 	{"rtsp", "rtsp.addr", "RTSP on `HOST:PORT`; empty for none"},
 	{"rtsps", "rtsp.tls_addr", "RTSP over TLS on `HOST:PORT`; empty for none"},
+	{"insecure", "auth.insecure", "let everybody in from everywhere, without credentials"},
 }
 
-// declareConfigFlags declares --config and the flags that override its keys.
-func declareConfigFlags(fs *flag.FlagSet) *configFlags {
-	f := &configFlags{fs: fs}
-	fs.StringVar(&f.file, "config", "", "read the config `FILE`; \"kineweir config\" prints one")
+// declareOverrides declares those of flagKeys that are named.
+func declareOverrides(fs *flag.FlagSet, names ...string) overrides {
 	for _, k := range flagKeys {
-		fs.String(k.flag, "", k.usage)
+		switch {
+		case !slices.Contains(names, k.flag):
+		case k.flag == "insecure":
+			fs.Bool(k.flag, false, k.usage)
+		default:
+			fs.String(k.flag, "", k.usage)
+		}
 	}
-	fs.Bool("insecure", false, "let everybody in from everywhere, without credentials")
-	return f
+	return overrides{fs}
 }
 
-// load loads the configuration, flags over environment over file.
-func (f *configFlags) load(environ []string) (*Config, error) {
-	var set []setting
-	f.fs.Visit(func(given *flag.Flag) {
-		from := "flag --" + given.Name
+// settings returns what the flags that were given set.
+func (o overrides) settings() (set []setting) {
+	o.fs.Visit(func(given *flag.Flag) {
 		for _, k := range flagKeys {
 			if k.flag == given.Name {
-				set = append(set, setting{k.key, given.Value.String(), from})
+				set = append(set, setting{k.key, given.Value.String(), "flag --" + given.Name})
 			}
 		}
-		if given.Name == "insecure" {
-			set = append(set, setting{"auth.insecure", given.Value.String(), from})
-		}
 	})
-	return loadConfig(f.file, environ, set)
+	return set
+}
+
+// allOverrides are the names of flagKeys.
+var allOverrides = []string{"data", "http", "rtsp", "rtsps", "insecure"}
+
+// declareConfig declares --config and the overrides that are named, and returns
+// what loads the configuration from them: flags over environment over file.
+func declareConfig(fs *flag.FlagSet, names ...string) (load func(environ []string) (*Config, error)) {
+	file := fs.String("config", "", "read the config `FILE`; \"kineweir config\" prints one")
+	o := declareOverrides(fs, names...)
+	return func(environ []string) (*Config, error) {
+		return loadConfig(*file, environ, o.settings())
+	}
 }

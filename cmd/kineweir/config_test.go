@@ -29,7 +29,7 @@ func TestConfigTextNamesEveryKey(t *testing.T) {
 	documented := map[string]string{}
 	collectComments(doc.Content[0], "", documented)
 	keys := allKeys(reflect.TypeFor[Config](), "")
-	if len(keys) < 35 {
+	if len(keys) < 34 {
 		t.Fatalf("only %d keys found", len(keys))
 	}
 	for _, key := range keys {
@@ -89,7 +89,7 @@ func TestConfigDefaults(t *testing.T) {
 		Data:    "./kineweir-data",
 		HTTP:    HTTPConfig{Addr: "127.0.0.1:8080"},
 		RTSP:    RTSPConfig{Addr: "127.0.0.1:8554", TLSAddr: "127.0.0.1:8322", UDPAddr: "127.0.0.1:8000", SecondPublisher: "newest"},
-		Archive: ArchiveConfig{Bucket: BucketConfig{Type: "dir", Region: "us-east-1", Secure: true}, SegmentSize: 16 << 20, SegmentAge: duration(time.Minute), MaxSpool: 20 << 30, Retention: RetentionConfig{MinFree: 2 << 30}},
+		Archive: ArchiveConfig{Bucket: BucketConfig{Type: "dir", Region: "us-east-1", Secure: true}, SegmentSize: 16 << 20, SegmentAge: duration(time.Minute), MaxSpool: 16 << 30, Retention: RetentionConfig{MinFree: 2 << 30}},
 		Fragments: FragmentsConfig{
 			MinDuration: duration(time.Second), MaxDuration: duration(10 * time.Second),
 			MaxBytes: 8 << 20, PartDuration: duration(200 * time.Millisecond),
@@ -215,7 +215,7 @@ func TestConfigRefuses(t *testing.T) {
 		{`cameras: {a: {url: "rtsp://u:p%w@h/"}}`, "escape special characters"},
 		{`cameras: {a: {url: "rtsp:///x"}}`, "no host"},
 		{`cameras: {a: {url: "http://x"}}`, "scheme"},
-		{`limits: {viewers: 0}`, `from 1, or "none"`},
+		{`limits: {publishers: 0}`, `from 1, or "none"`},
 		{`log: {format: xml}`, "none of text, json"},
 	} {
 		t.Run(c.text, func(t *testing.T) {

@@ -2,16 +2,92 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
+	"fmt"
+	"log/slog"
+
+	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/ingest/rtsp"
 )
+
+// demoCamera is a camera that the demo plays.
+type demoCamera struct {
+	name   fragments.StreamName
+	files  []string // in demoFiles: an MP4, and sound that MP4 cannot carry
+	codecs []fragments.Codec
+	shows  string // what it is there to show
+}
+
+func demoCameras() []demoCamera {
+	return []demoCamera{
+		{"front-door", []string{"demo/front-door.mp4"}, []fragments.Codec{fragments.H264, fragments.AAC}, "H.264 with AAC sound"},
+		{"yard", []string{"demo/yard.mp4"}, []fragments.Codec{fragments.H264}, "H.264 with B-frames, no sound"},
+		{"loading-dock", []string{"demo/loading-dock.mp4", "demo/loading-dock.pcmu"}, []fragments.Codec{fragments.H264, fragments.PCMU}, "H.264 with G.711 sound, as old cameras have it"},
+	}
+}
+
+// load reads the clip of the camera.
+func (d demoCamera) load() (*loop, error) {
+	var c *loop
+	for _, name := range d.files {
+		file, err := demoFiles.ReadFile(name)
+		if err == nil && c == nil {
+			c, err = readClip(file)
+		} else if err == nil {
+			err = c.addPCMU(file)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return c, nil
+}
 
 func demoCommand() command {
 	return command{
-		name: "demo", short: "show the product with three cameras of its own", long: "x", examples: []string{"kineweir demo"},
-		setup: func(*flag.FlagSet) action {
-			return func(context.Context, console, []string) error { return errors.New("later") }
+		name:  "demo",
+		short: "show the product with three cameras of its own",
+		long: "Runs the server with three cameras that publish to it over RTSP, prints where to\n" +
+			"look and stops on Ctrl-C. Nothing else needs to be installed. It keeps everything\n" +
+			"in a temporary folder unless told otherwise, and takes other ports when the usual\n" +
+			"ones are taken.",
+		examples: []string{"kineweir demo", "kineweir demo --data ./demo-data --http 127.0.0.1:9090"},
+		setup: func(fs *flag.FlagSet) action {
+			flags := declareOverrides(fs, "data", "http", "rtsp")
+			return func(ctx context.Context, c console, args []string) error {
+				if err := noArguments("demo", args); err != nil {
+					return err
+				}
+				return runDemo(ctx, c, flags.settings())
+			}
 		},
 	}
 }
-func archiveCommands() []command { return nil }
+
+func runDemo(ctx context.Context, c console, settings []setting) error {
+	config, err := demoConfig(ctx, settings)
+	if err != nil {
+		return err
+	}
+	_, keep := config.origin["data"]
+	if !keep {
+		dir, remove, err := demoFolder()
+		if err != nil {
+			return err
+		}
+		defer remove()
+		config.Data = dir
+	}
+	config.Log.Level = "warn" // The demo's own words are what matters.
+	d := demo{config: config, out: c.out, log: newLogger(c.err, config.Log), keep: keep, serve: serve, dial: dialRTSP}
+	return d.run(ctx)
+}
+
+// dialRTSP begins to publish at an RTSP address.
+func dialRTSP(ctx context.Context, url string, tracks []*fragments.Track) (publisher, error) {
+	p, err := rtsp.NewPublisher(ctx, rtsp.PublisherOptions{URL: url, Tracks: tracks, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}

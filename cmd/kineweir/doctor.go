@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,12 +47,12 @@ func doctorCommand() command {
 			"mend, and ends with 1 when something must be. It leaves nothing behind.",
 		examples: []string{"kineweir doctor", "kineweir doctor --config /etc/kineweir.yaml"},
 		setup: func(fs *flag.FlagSet) action {
-			flags := declareConfigFlags(fs)
+			load := declareConfig(fs, allOverrides...)
 			return func(ctx context.Context, c console, args []string) error {
 				if err := noArguments("doctor", args); err != nil {
 					return err
 				}
-				config, err := flags.load(c.env())
+				config, err := load(c.env())
 				if err != nil {
 					return err
 				}
@@ -87,8 +89,11 @@ func examineAccess(_ context.Context, c *Config) []finding {
 	switch {
 	case c.Auth.File != "":
 		f.what = "users and keys are in " + c.Auth.File
-		if _, err := os.Stat(c.Auth.File); err != nil {
-			f.verdict, f.what, f.mend = verdictFail, fmt.Sprintf("auth.file: %v", err), "correct auth.file, or leave it empty to have one made"
+		switch _, err := os.Stat(c.Auth.File); {
+		case errors.Is(err, fs.ErrNotExist):
+			f.what = fmt.Sprintf("users and keys will be made in %s at the first start", c.Auth.File)
+		case err != nil:
+			f.verdict, f.what, f.mend = verdictFail, fmt.Sprintf("auth.file: %v", err), "let the user of this process read it"
 		}
 	case open != "" && c.Auth.Insecure:
 		f.verdict, f.what = verdictWarn, fmt.Sprintf("everybody who can reach %s may watch, publish and delete", open)

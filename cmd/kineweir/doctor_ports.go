@@ -14,12 +14,13 @@ func examinePorts(ctx context.Context, c *Config) []finding {
 	for _, p := range []struct {
 		key, network string
 		addr         address
+		optional     bool
 	}{
-		{"http.addr", "tcp", c.HTTP.Addr},
-		{"rtsp.addr", "tcp", c.RTSP.Addr},
-		{"rtsp.tls_addr", "tcp", c.RTSP.TLSAddr},
-		{"rtsp.udp_addr", "udp", c.RTSP.UDPAddr},
-		{"rtsp.udp_addr", "udp", nextPort(c.RTSP.UDPAddr)},
+		{"http.addr", "tcp", c.HTTP.Addr, false},
+		{"rtsp.addr", "tcp", c.RTSP.Addr, false},
+		{"rtsp.tls_addr", "tcp", c.RTSP.TLSAddr, true},
+		{"rtsp.udp_addr", "udp", c.RTSP.UDPAddr, true},
+		{"rtsp.udp_addr", "udp", nextPort(c.RTSP.UDPAddr), true},
 	} {
 		if p.addr == "" {
 			continue
@@ -27,6 +28,9 @@ func examinePorts(ctx context.Context, c *Config) []finding {
 		f := finding{verdictOK, "port", fmt.Sprintf("%s %s is free (%s)", p.network, p.addr, p.key), ""}
 		if err := tryListen(ctx, p.network, string(p.addr)); err != nil {
 			f = finding{verdictFail, "port", err.Error(), listenHint(err, p.key, p.network, p.addr)}
+			if _, given := c.origin[p.key]; !given && p.optional {
+				f.verdict = verdictWarn // See dropTaken.
+			}
 		}
 		list = append(list, f)
 	}
@@ -40,6 +44,41 @@ func nextPort(a address) address {
 	}
 	host, _, _ := net.SplitHostPort(string(a))
 	return address(net.JoinHostPort(host, strconv.Itoa(a.port()+1)))
+}
+
+// dropTaken switches off what a server can do without, RTSPS and UDP, where its
+// usual port is taken and nobody has asked for it: two servers on one machine
+// then need no more than other addresses for HTTP and RTSP. It returns what to
+// tell of each.
+func (c *Config) dropTaken(ctx context.Context) (told []string) {
+	for _, l := range []struct {
+		key, network string
+		addr         *address
+		also         address
+		what         string
+	}{
+		{"rtsp.tls_addr", "tcp", &c.RTSP.TLSAddr, "", "RTSPS"},
+		{"rtsp.udp_addr", "udp", &c.RTSP.UDPAddr, nextPort(c.RTSP.UDPAddr), "RTP over UDP"},
+	} {
+		if _, given := c.origin[l.key]; given || *l.addr == "" {
+			continue
+		}
+		err := tryListen(ctx, l.network, string(*l.addr))
+		if err == nil && l.also != "" {
+			err = tryListen(ctx, l.network, string(l.also))
+		}
+		if err != nil {
+			told = append(told, fmt.Sprintf("%s is off: %v; set %s to another address to have it", l.what, err, l.key))
+			*l.addr = ""
+		}
+	}
+	return told
+}
+
+// listenError says which key names an address that cannot be listened on, and
+// what to do.
+func listenError(err error, key, network string, addr address) error {
+	return fmt.Errorf("%s: %w: %s", key, err, listenHint(err, key, network, addr))
 }
 
 // tryListen listens on an address and stops again.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,7 @@ func TestDoctorPorts(t *testing.T) {
 	c.HTTP.Addr = address(l.Addr().String())
 	c.RTSP.UDPAddr = address(u.LocalAddr().String())
 	c.RTSP.TLSAddr = "192.0.2.1:0"
+	c.origin["rtsp.tls_addr"] = origin{text: "flag --rtsps"}
 	got := examinePorts(t.Context(), c)
 	if len(got) != 5 {
 		t.Fatalf("got %d findings, want 5: %+v", len(got), got)
@@ -55,7 +57,53 @@ func TestDoctorPorts(t *testing.T) {
 	expect(t, got[0], verdictFail, "address already in use", self)
 	expect(t, got[1], verdictOK, "is free (rtsp.addr)", "")
 	expect(t, got[2], verdictFail, "cannot assign", "no such address: set rtsp.tls_addr")
-	expect(t, got[3], verdictFail, "address already in use", fmt.Sprintf("(process %d)", os.Getpid()))
+	expect(t, got[3], verdictWarn, "address already in use", fmt.Sprintf("(process %d)", os.Getpid()))
+}
+
+// TestDropTaken sees what nobody asked for step aside, and nothing else.
+func TestDropTaken(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	u, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	taken, takenUDP := address(l.Addr().String()), address(u.LocalAddr().String())
+	before := address(net.JoinHostPort("127.0.0.1", strconv.Itoa(takenUDP.port()-1)))
+	for _, c := range []struct {
+		name     string
+		tls, udp address
+		given    string
+		wantTLS  address
+		wantUDP  address
+		told     int
+	}{
+		{"free", "127.0.0.1:0", "", "", "127.0.0.1:0", "", 0},
+		{"TLS taken", taken, "", "", "", "", 1},
+		{"UDP taken", "", takenUDP, "", "", "", 1},
+		{"RTCP taken", "", before, "", "", "", 1},
+		{"asked for", taken, takenUDP, "rtsp.tls_addr", taken, "", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config := quietConfig(t)
+			config.RTSP.TLSAddr, config.RTSP.UDPAddr = c.tls, c.udp
+			config.origin[c.given] = origin{text: "flag"}
+			told := config.dropTaken(t.Context())
+			if config.RTSP.TLSAddr != c.wantTLS || config.RTSP.UDPAddr != c.wantUDP || len(told) != c.told {
+				t.Errorf("left %q and %q, want %q and %q; told %q", config.RTSP.TLSAddr, config.RTSP.UDPAddr, c.wantTLS, c.wantUDP, told)
+			}
+		})
+	}
+	err = listenError(tryListen(t.Context(), "tcp", string(taken)), "http.addr", "tcp", taken)
+	for _, want := range []string{"http.addr: listen tcp " + string(taken), "address already in use", fmt.Sprintf("(process %d) has it", os.Getpid()), "set http.addr to another"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
 }
 
 func TestDoctorAccess(t *testing.T) {
@@ -78,7 +126,8 @@ func TestDoctorAccess(t *testing.T) {
 		{"one address", "192.0.2.1:1", "", false, verdictOK, "others can reach http.addr"},
 		{"insecure", ":1", "", true, verdictWarn, "everybody"},
 		{"file", ":1", creds, false, verdictOK, creds},
-		{"no file", ":1", creds + "x", false, verdictFail, "no such file"},
+		{"file to be made", ":1", creds + "x", false, verdictOK, "will be made"},
+		{"file that cannot be", ":1", creds + "/x", false, verdictFail, "not a directory"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := quietConfig(t)

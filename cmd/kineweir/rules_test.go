@@ -254,8 +254,9 @@ func root(x ast.Expr) *ast.Ident {
 }
 
 // suites are the packages that are test scaffolding by purpose: one conformance
-// suite for all implementations of an interface.
-var suites = []string{"archive/bucket/buckettest", "datastream/journal/journaltest", "firehose/desttest"}
+// suite for all implementations of an interface, and the archive in memory that
+// the packages below playback share in their tests.
+var suites = []string{"archive/bucket/buckettest", "datastream/journal/journaltest", "firehose/desttest", "playback/playbacktest"}
 
 func checkTesting(t *tree) (bad []string) {
 	for p, f := range t.product {

@@ -21,12 +21,12 @@ func serveCommand() command {
 			"KINEWEIR_LOG_LEVEL=debug kineweir serve",
 		},
 		setup: func(fs *flag.FlagSet) action {
-			flags := declareConfigFlags(fs)
+			load := declareConfig(fs, allOverrides...)
 			return func(ctx context.Context, c console, args []string) error {
 				if err := noArguments("serve", args); err != nil {
 					return err
 				}
-				config, err := flags.load(c.env())
+				config, err := load(c.env())
 				if err != nil {
 					return err
 				}

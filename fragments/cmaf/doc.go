@@ -7,7 +7,7 @@
 // not ([InitSegment], [ParseInit]), the boxes around them ([Boxes],
 // [AppendUUIDBox], [AppendPrft]), what a player is told of a codec
 // ([CodecString], [Playable]), and the conversion of G.711 and linear PCM to
-// FLAC ([FLACTrack], [FLACPart]).
+// FLAC ([FLACTrack], [FLACRun]).
 //
 // It works on bytes in memory and on an io.ReaderAt it is given. It never opens
 // a file, reads a clock or keeps state between calls, and its readers never

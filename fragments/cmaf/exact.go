@@ -28,7 +28,7 @@ const (
 	exactVersion = 1
 )
 
-var exactUUID = [16]byte{0x6b, 0x77, 0x2d, 0x74, 0x72, 0x61, 0x63, 0x6b, 0x9d, 0x1f, 0x4e, 0x52, 0xb0, 0x61, 0x0a, 0xe3}
+var exactUUID = [16]byte{'k', 'w', '-', 't', 'r', 'a', 'c', 'k', 0x9d, 0x1f, 0x4e, 0x52, 0xb0, 0x61, 0x0a, 0xe3}
 
 func appendExact(b []byte, t *fragments.Track) []byte {
 	be := binary.BigEndian
@@ -71,10 +71,10 @@ func readExact(b []byte, at int, t *fragments.Track) *FormatError {
 		texts[i], b = string(b[2:n]), b[n:]
 	}
 	t.Codec, t.CodecID = fragments.Codec(texts[0]), texts[1]
-	if len(b) < 4 || int(be.Uint32(b)) > len(b)/4-1 {
-		return fault("has fewer parameter sets than it says")
+	if len(b) < 4 {
+		return fault("cut before its parameter sets")
 	}
-	n := int(be.Uint32(b))
+	n := be.Uint32(b)
 	b = b[4:]
 	t.Params = nil
 	for i := range n {

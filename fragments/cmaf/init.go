@@ -8,10 +8,6 @@ import (
 	"github.com/kineweir/kineweir/fragments"
 )
 
-// FLAC is the codec of the tracks that [FLACTrack] makes. No publisher sends
-// it and the archive never holds it.
-const FLAC fragments.Codec = "FLAC"
-
 // matrix is the unity transformation of mvhd and tkhd.
 const matrix = "\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
 	"\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00" +
@@ -71,9 +67,12 @@ func InitSegment(tracks ...*fragments.Track) ([]byte, error) {
 	return b, nil
 }
 
+// maxTracks bounds the tracks of a file, written or read.
+const maxTracks = 1024
+
 func checkTracks(tracks []*fragments.Track) error {
-	if len(tracks) == 0 {
-		return fmt.Errorf("an initialisation segment needs a track")
+	if len(tracks) == 0 || len(tracks) > maxTracks {
+		return fmt.Errorf("an initialisation segment has from 1 to %d tracks, not %d", maxTracks, len(tracks))
 	}
 	seen := make(map[int]bool, len(tracks))
 	for _, t := range tracks {

@@ -54,6 +54,9 @@ func readMoov(data []byte, at int) ([]*fragments.Track, *FormatError) {
 		if h.Type != "trak" {
 			return nil
 		}
+		if len(tracks) == maxTracks {
+			return faultAt(h, fmt.Sprintf("is one more than %d tracks", maxTracks))
+		}
 		t := &fragments.Track{}
 		if ferr := readTrak(data[:h.End()], int(h.Payload()), t); ferr != nil {
 			return ferr

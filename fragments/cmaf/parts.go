@@ -267,8 +267,12 @@ func (f *fragmentHeader) readTrun(at int, b []byte) *FormatError {
 	return f.readSamples(at, b, flags, firstFlags, count)
 }
 
-// readSamples reads the entries of a trun. Each sample must have an entry of
-// its own, so that their number is bounded by the bytes there are.
+// maxUniform bounds the samples of a run that says nothing of each, which
+// AppendPart never writes.
+const maxUniform = 4096
+
+// readSamples reads the entries of a trun. Their number is bounded by the bytes
+// there are.
 func (f *fragmentHeader) readSamples(at int, b []byte, flags, firstFlags uint32, count int) *FormatError {
 	width := 0
 	for _, flag := range [...]uint32{trunDurations, trunSizes, trunFlags, trunCompOffsets} {
@@ -276,7 +280,7 @@ func (f *fragmentHeader) readSamples(at int, b []byte, flags, firstFlags uint32,
 			width += 4
 		}
 	}
-	if count > 0 && (width == 0 || count > len(b)/width) {
+	if width == 0 && count > maxUniform || width > 0 && count > len(b)/width {
 		return f.fault(at, "trun", fmt.Sprintf("%d samples do not fit in %d bytes", count, len(b)))
 	}
 	if f.part.Samples == nil {

@@ -136,6 +136,7 @@ func TestRebaseErrors(t *testing.T) {
 		"foreign, too":     {foreignPart(5), -6, 60, false},
 		"cut":              {good[:len(good)-1], 1, int64(moofSize(good)), true},
 		"cut within moof":  {good[:70], 1, 0, true},
+		"cut second moof":  {append(bytes.Clone(good), good[:70]...), 1, int64(len(good)), true},
 		"cut after second": {append(bytes.Clone(good), 0, 0, 0), 1, int64(len(good)), true},
 		"size less than 8": {[]byte("\x00\x00\x00\x07moofffff"), 1, 0, false},
 		"tfdt version 2":   {bytes.Replace(good, []byte("tfdt\x01"), []byte("tfdt\x02"), 1), 1, 48, false},
@@ -178,10 +179,11 @@ func TestPartsErrors(t *testing.T) {
 		"tfdt sticks out":          {with(48, 0x7f), 48, "tfdt", false},
 		"traf sticks out":          {with(24, 0x7f), 24, "traf", false},
 		"no tfdt":                  {with(52, 'f', 'r', 'e', 'e'), 24, "traf", false},
+		"two tfdt":                 {with(72, 't', 'f', 'd', 't'), 68, "tfdt", false},
 		"no traf":                  {with(28, 'f', 'r', 'e', 'e'), 0, "moof", false},
 		"no mfhd":                  {with(12, 'f', 'r', 'e', 'e'), 0, "moof", false},
 		"not mdat but free":        {with(moofSize(good)+4, 'f', 'r', 'e', 'e'), int64(moofSize(good)), "free", false},
-		"defaults without entries": {with(76, 1, 0, 0, 1), 68, "trun", false},
+		"defaults without entries": {with(76, 1, 0, 0, 1, 0, 0, 0x10, 1), 68, "trun", false},
 	} {
 		var err error
 		for _, err = range cmaf.Parts(c.data) {

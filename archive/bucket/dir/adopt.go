@@ -29,7 +29,7 @@ func (s *Store) Adopt(ctx context.Context, path, key string) error {
 	err = s.place(path, s.path(key), true)
 	switch {
 	case err == nil:
-		err = syncFolder(filepath.Dir(path))
+		err = s.syncFolder(filepath.Dir(path))
 	case errors.Is(err, os.ErrExist), errors.Is(err, syscall.EXDEV):
 		return s.adoptCopy(ctx, path, key)
 	}
@@ -41,8 +41,12 @@ func (s *Store) Adopt(ctx context.Context, path, key string) error {
 
 // adopted answers for a file that is gone: an earlier call, which may have crashed before its syncs, took it.
 func (s *Store) adopted(ctx context.Context, path, key string) error {
-	if _, err := s.Head(ctx, key); err != nil {
-		return fmt.Errorf("adopt %q as %q: neither of them is there: %w", path, key, err)
+	_, err := s.Head(ctx, key)
+	if errors.Is(err, bucket.ErrAbsent) {
+		return fmt.Errorf("adopt %q as %q: neither is there: %w", path, key, os.ErrNotExist)
+	}
+	if err != nil {
+		return err
 	}
 	if err := s.syncParents(s.path(key)); err != nil {
 		return s.storing("adopt "+path+" as", key, err)
@@ -68,7 +72,7 @@ func (s *Store) adoptCopy(ctx context.Context, path, key string) error {
 		err = os.Remove(path)
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(path))
+		err = s.syncFolder(filepath.Dir(path))
 	}
 	if err != nil {
 		return fmt.Errorf("adopt %q as %q: %w", path, key, err)

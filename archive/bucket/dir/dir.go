@@ -35,6 +35,8 @@ import (
 type Store struct {
 	root string
 	temp string
+	// syncFolder makes the names in a folder durable; tests watch it, and let it fail.
+	syncFolder func(path string) error
 
 	// mu guards which folders' names are known to be synced in the folder above them, and is held while an
 	// emptied folder is removed. generation counts removals; see syncParents.
@@ -63,7 +65,7 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open bucket folder %q: %w", root, err)
 	}
-	s := &Store{root: abs, temp: filepath.Join(abs, tempName), durable: map[string]struct{}{}}
+	s := &Store{root: abs, temp: filepath.Join(abs, tempName), syncFolder: syncFolder, durable: map[string]struct{}{}}
 	if err := os.MkdirAll(s.temp, folderMode); err != nil {
 		return nil, fmt.Errorf("open bucket folder: %w", err)
 	}
@@ -133,7 +135,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err != nil {
 		return failure("delete", key, err)
 	}
-	if err := syncFolder(filepath.Dir(path)); err != nil && !absent(err) {
+	if err := s.syncFolder(filepath.Dir(path)); err != nil && !absent(err) {
 		return failure("delete", key, err)
 	}
 	s.prune(filepath.Dir(path))

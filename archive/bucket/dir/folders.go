@@ -25,11 +25,11 @@ func (s *Store) syncParents(path string) error {
 	}
 	s.mu.Unlock()
 
-	if err := syncFolder(filepath.Dir(path)); err != nil {
+	if err := s.syncFolder(filepath.Dir(path)); err != nil {
 		return err
 	}
 	for _, d := range fresh {
-		if err := syncFolder(filepath.Dir(d)); err != nil {
+		if err := s.syncFolder(filepath.Dir(d)); err != nil {
 			return err
 		}
 	}
@@ -51,14 +51,17 @@ func (s *Store) syncParents(path string) error {
 // makeFolders makes the folder d and those above it. One that is missing cannot be known to be durable, whoever
 // removed it.
 func (s *Store) makeFolders(d string) error {
-	if fi, err := os.Stat(d); err == nil && fi.IsDir() {
-		return nil
-	}
-	s.mu.Lock()
 	for up := d; len(up) > len(s.root); up = filepath.Dir(up) {
+		if _, err := os.Lstat(up); err == nil {
+			if up == d {
+				return nil
+			}
+			break
+		}
+		s.mu.Lock()
 		delete(s.durable, up)
+		s.mu.Unlock()
 	}
-	s.mu.Unlock()
 	return os.MkdirAll(d, folderMode)
 }
 

@@ -232,41 +232,55 @@ func forwardThenDrop(w http.ResponseWriter, r *http.Request, real http.Handler) 
 }
 
 func TestLostAnswers(t *testing.T) {
-	server := buckettest.StartVersityGW(t)
+	for name, start := range servers() {
+		t.Run(name, func(t *testing.T) { testLostAnswers(t, start(t)) })
+	}
+}
+
+func testLostAnswers(t *testing.T, server *buckettest.Server) {
 	p := startProxy(t, server)
 	store := proxied(t, server, p)
 	once := bucket.PutOptions{IfAbsent: true}
 	small, large := buckettest.Body(1, 1000), buckettest.Body(2, 11<<20)
 
+	put(t, store, "first", nil, once) // makes the bucket
 	p.with(times(1, method("PUT"), forwardThenDrop))
 	put(t, store, "small", small, once)
 	if !bytes.Equal(read(t, store, "small"), small) {
 		t.Error("small: other bytes")
 	}
 	complete := func(r *http.Request) bool { return r.Method == "POST" && r.URL.Query().Get("uploadId") != "" }
-	p.with(times(1, complete, forwardThenDrop))
-	put(t, store, "large", large, once)
-	if !bytes.Equal(read(t, store, "large"), large) {
-		t.Error("large: other bytes")
+	for key, opts := range map[string]bucket.PutOptions{"large": once, "large, whoever was first": {}} {
+		p.with(times(1, complete, forwardThenDrop))
+		put(t, store, key, large, opts)
+		if !bytes.Equal(read(t, store, key), large) {
+			t.Errorf("%s: other bytes", key)
+		}
 	}
 
-	// The first try never arrives, and someone else takes the key before the second.
+	// The first try never arrives, and someone else takes the key before the second: with the same bytes even,
+	// which makes it no less theirs.
 	other := open(t, options(server))
 	for key, body := range map[string][]byte{"taken/small": small, "taken/large": large} {
-		begun := func(r *http.Request) bool {
-			return r.Method == "PUT" && !r.URL.Query().Has("partNumber") || complete(r)
-		}
-		p.with(times(1, begun, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-			if _, err := other.Put(r.Context(), key, strings.NewReader("theirs"), 6, once); err != nil {
+		for _, theirs := range [][]byte{body, []byte("theirs")} {
+			begun := func(r *http.Request) bool {
+				return r.Method == "PUT" && !r.URL.Query().Has("partNumber") || complete(r)
+			}
+			p.with(times(1, begun, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				if _, err := other.Put(r.Context(), key, bytes.NewReader(theirs), int64(len(theirs)), once); err != nil {
+					t.Error(err)
+				}
+				drop(w)
+			}))
+			if _, err := store.Put(t.Context(), key, bytes.NewReader(body), int64(len(body)), once); !errors.Is(err, bucket.ErrExists) {
+				t.Errorf("%s: %v, want ErrExists", key, err)
+			}
+			if have := read(t, other, key); !bytes.Equal(have, theirs) {
+				t.Errorf("%s: the other's object was replaced", key)
+			}
+			if err := other.Delete(t.Context(), key); err != nil {
 				t.Error(err)
 			}
-			drop(w)
-		}))
-		if _, err := store.Put(t.Context(), key, bytes.NewReader(body), int64(len(body)), once); !errors.Is(err, bucket.ErrExists) {
-			t.Errorf("%s: %v, want ErrExists", key, err)
-		}
-		if have := read(t, other, key); string(have) != "theirs" {
-			t.Errorf("%s: the other's object was replaced", key)
 		}
 	}
 }

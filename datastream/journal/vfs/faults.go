@@ -1,6 +1,6 @@
 package vfs
 
-import "sync"
+import "sync/atomic"
 
 // Op names a call that Faults can intercept.
 type Op string
@@ -35,27 +35,28 @@ type Fault struct {
 // that changes something.
 type Faults struct {
 	FS
-	mu   sync.Mutex
-	hook func(Call) Fault
+	hook atomic.Pointer[func(Call) Fault]
 }
 
 // NewFaults wraps base; until Set is called nothing fails.
 func NewFaults(base FS) *Faults { return &Faults{FS: base} }
 
-// Set installs the hook, or with nil removes it. Calls to a hook are serial.
+// Set installs the hook, or with nil removes it. The hook is called by whoever
+// uses the file system, concurrently if they do, and may block.
 func (f *Faults) Set(hook func(Call) Fault) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.hook = hook
+	if hook == nil {
+		f.hook.Store(nil)
+		return
+	}
+	f.hook.Store(&hook)
 }
 
 func (f *Faults) ask(op Op, name string, n int) Fault {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.hook == nil {
+	hook := f.hook.Load()
+	if hook == nil {
 		return Fault{}
 	}
-	return f.hook(Call{Op: op, Name: name, N: n})
+	return (*hook)(Call{Op: op, Name: name, N: n})
 }
 
 // Create asks the hook, then the base.

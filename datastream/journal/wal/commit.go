@@ -82,7 +82,7 @@ func (l *Lane) settle(b *batch, err error) {
 			close(l.advanced)
 			l.advanced = nil
 		}
-	} else {
+	} else if errors.Is(err, journal.ErrFull) {
 		l.stats.Refused += uint64(b.count)
 	}
 	l.reuse(b)

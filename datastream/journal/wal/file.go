@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -61,7 +60,7 @@ func (h *fileHeader) encode() []byte {
 	binary.LittleEndian.PutUint64(b[16:], h.first)
 	binary.LittleEndian.PutUint64(b[24:], h.epoch)
 	binary.LittleEndian.PutUint32(b[32:], h.chain)
-	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
+	binary.LittleEndian.PutUint32(b[60:], checksum(b[:60]))
 	return b
 }
 
@@ -69,7 +68,7 @@ func parseFileHeader(b []byte) (fileHeader, error) {
 	if len(b) < fileHeaderSize {
 		return fileHeader{}, errors.New("the file ends inside its header")
 	}
-	if crc32.Checksum(b[:60], castagnoli) != binary.LittleEndian.Uint32(b[60:]) {
+	if checksum(b[:60]) != binary.LittleEndian.Uint32(b[60:]) {
 		return fileHeader{}, errors.New("file header checksum does not match")
 	}
 	if [8]byte(b) != fileMagic {

@@ -59,6 +59,8 @@ var frameMagic = [4]byte{'K', 'W', 'f', 'r'}
 // castagnoli is CRC-32C, which processors compute by themselves.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
 // Frame types.
 const (
 	typeEntries = 1 // carries entries
@@ -87,7 +89,7 @@ func (h *header) size() int64 { return headerSize + int64(h.length) }
 func (h *header) seal(frame []byte) {
 	body := frame[headerSize:]
 	h.length = uint32(len(body))
-	h.bodyCRC = crc32.Checksum(body, castagnoli)
+	h.bodyCRC = checksum(body)
 	b := frame[:headerSize]
 	copy(b, frameMagic[:])
 	b[4], b[5] = frameFormat, h.kind
@@ -100,7 +102,7 @@ func (h *header) seal(frame []byte) {
 	binary.LittleEndian.PutUint64(b[40:], h.committed)
 	binary.LittleEndian.PutUint64(b[48:], 0)
 	binary.LittleEndian.PutUint32(b[56:], h.chain)
-	h.crc = crc32.Checksum(b[:60], castagnoli)
+	h.crc = checksum(b[:60])
 	binary.LittleEndian.PutUint32(b[60:], h.crc)
 }
 
@@ -139,7 +141,7 @@ func parseHeader(b []byte) (header, error) {
 		crc:       binary.LittleEndian.Uint32(b[60:]),
 	}
 	switch {
-	case crc32.Checksum(b[:60], castagnoli) != h.crc:
+	case checksum(b[:60]) != h.crc:
 		return header{}, errHeaderCRC
 	case b[4] != frameFormat || h.kind < typeEntries || h.kind > typeClose:
 		return header{}, errFormat

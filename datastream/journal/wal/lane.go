@@ -69,6 +69,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("journal: FrameBytes is %d, must be 1 to %d", o.FrameBytes, maxBody)
 	case o.QueueBytes < 0:
 		return o, fmt.Errorf("journal: QueueBytes is %d, must be positive", o.QueueBytes)
+	case o.SnapshotBytes < 0:
+		return o, fmt.Errorf("journal: SnapshotBytes is %d, must be positive", o.SnapshotBytes)
 	}
 	return o, nil
 }
@@ -121,7 +123,10 @@ func Open(dir string, opts Options) (*Lane, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := openLane(dir, opts, 0)
+	l, err := recoverLane(dir, opts, 0)
+	if err == nil {
+		err = l.start()
+	}
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -144,23 +149,29 @@ func lockDir(fsys vfs.FS, dir string) (io.Closer, error) {
 	return lock, nil
 }
 
-// openLane opens the lane in a locked directory. Frames up to floor are known
-// to have been durable.
-func openLane(dir string, opts Options, floor uint64) (*Lane, error) {
+// recoverLane reads the lane in a locked directory. Frames up to floor are known
+// to have been durable. The lane can be read, but takes nothing until start.
+func recoverLane(dir string, opts Options, floor uint64) (*Lane, error) {
 	l := &Lane{
 		dir: dir, opts: opts,
 		fatal: make(chan struct{}), closed: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.work.L, l.room.L = &l.mu, &l.mu
-	if err := l.recover(floor); err != nil {
-		if l.out != nil {
-			l.out.Close()
-		}
-		return nil, err
-	}
 	l.release = sync.OnceValue(l.letGo)
-	go l.run()
+	if err := l.recover(floor); err != nil {
+		return nil, errors.Join(err, l.letGo())
+	}
 	return l, nil
+}
+
+// start takes the lane over, under a new epoch, and starts the committer. A
+// lane that can not be taken over is let go.
+func (l *Lane) start() error {
+	if err := l.takeOver(); err != nil {
+		return errors.Join(err, l.letGo())
+	}
+	go l.run()
+	return nil
 }
 
 // Fatal is closed when the lane failed.
@@ -197,8 +208,10 @@ func (l *Lane) Close() error {
 // letGo gives back what the lane holds, once the committer has ended.
 func (l *Lane) letGo() error {
 	err := l.failure
-	if closeErr := l.out.Close(); err == nil && closeErr != nil {
-		err = fmt.Errorf("close journal: %w", closeErr)
+	if l.out != nil {
+		if closeErr := l.out.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("close journal: %w", closeErr)
+		}
 	}
 	if l.lock != nil {
 		err = errors.Join(err, l.lock.Close())

@@ -80,7 +80,7 @@ func (r *reader) file(l *Lane, v view) error {
 		return fmt.Errorf("read journal: %w", err)
 	}
 	defer raw.Close()
-	r.window = window{f: raw, limit: v.size, buf: r.window.buf[:0]}
+	r.window.reset(raw, v.size)
 	at := v.seek(r.from.Frame)
 	off, number := at.offset, at.frame
 	for off < v.size && !r.stopped {

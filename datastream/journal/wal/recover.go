@@ -10,7 +10,7 @@ import (
 )
 
 // recover reads the lane from its first file to its last, checks every frame
-// and every link, cuts an unfinished last frame off, and raises the epoch.
+// and every link, and cuts an unfinished last frame off.
 func (l *Lane) recover(floor uint64) error {
 	names, err := l.opts.FS.List(l.dir)
 	if err != nil {
@@ -28,8 +28,9 @@ func (l *Lane) recover(floor uint64) error {
 			return err
 		}
 	}
+	var w window
 	for i, first := range firsts {
-		if err := l.load(first, i == len(firsts)-1, floor); err != nil {
+		if err := l.load(first, i == len(firsts)-1, floor, &w); err != nil {
 			return err
 		}
 	}
@@ -37,7 +38,7 @@ func (l *Lane) recover(floor uint64) error {
 		return l.active.damage(l.active.size, l.link.number+1,
 			fmt.Sprintf("the lane ends before frame %d, which was durable", floor))
 	}
-	return l.takeOver()
+	return nil
 }
 
 // begin makes the first file of a new lane.
@@ -54,22 +55,23 @@ func (l *Lane) begin(floor uint64) error {
 
 // load checks one file and adds it to the lane. The last one stays open for
 // writing.
-func (l *Lane) load(first uint64, last bool, floor uint64) error {
+func (l *Lane) load(first uint64, last bool, floor uint64, w *window) error {
 	name := fileName(l.dir, first)
 	raw, err := l.opts.FS.Open(name)
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
-	l.out = raw // closed by openLane, should anything fail from here on
+	l.out = raw // let go by the caller, should anything fail from here on
 	size, err := raw.Size()
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
-	f, err := l.loadHeader(name, first, raw)
+	w.reset(raw, size)
+	f, err := l.loadHeader(name, first, w)
 	if err != nil {
 		return err
 	}
-	s, err := scanFile(f, raw, size, l.link)
+	s, err := scanFile(f, w, l.link)
 	if err != nil {
 		return err
 	}
@@ -80,7 +82,7 @@ func (l *Lane) load(first uint64, last bool, floor uint64) error {
 	l.files = append(l.files, f)
 	l.active = f
 	if s.bad != nil {
-		if err := l.cutTail(f, raw, size, s, last, floor); err != nil {
+		if err := l.cutTail(f, raw, w, s, last, floor); err != nil {
 			return err
 		}
 	}
@@ -92,9 +94,8 @@ func (l *Lane) load(first uint64, last bool, floor uint64) error {
 }
 
 // loadHeader reads a file's header and checks that the file continues the lane.
-func (l *Lane) loadHeader(name string, first uint64, raw vfs.File) (*file, error) {
+func (l *Lane) loadHeader(name string, first uint64, w *window) (*file, error) {
 	f := &file{name: name, size: fileHeaderSize, last: first - 1}
-	w := window{f: raw, limit: fileHeaderSize}
 	b, err := w.at(0, fileHeaderSize)
 	if err != nil && !aboutBytes(err) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
@@ -124,7 +125,7 @@ func (l *Lane) loadHeader(name string, first uint64, raw vfs.File) (*file, error
 // only if they can be what a crash left of a frame that was never acknowledged:
 // at the end of the last file, with no later frame behind them, and not known
 // to have been durable.
-func (l *Lane) cutTail(f *file, raw vfs.File, size int64, s scanned, last bool, floor uint64) error {
+func (l *Lane) cutTail(f *file, raw vfs.File, w *window, s scanned, last bool, floor uint64) error {
 	expected := s.link.number + 1
 	if !last {
 		return f.damage(s.end, expected, s.bad.Error())
@@ -132,7 +133,7 @@ func (l *Lane) cutTail(f *file, raw vfs.File, size int64, s scanned, last bool, 
 	if expected <= floor {
 		return f.damage(s.end, expected, fmt.Sprintf("%v, and frame %d was durable", s.bad, floor))
 	}
-	later, off, err := laterFrame(raw, s.end, size, f.salt, expected)
+	later, off, err := laterFrame(w, s.end, f.salt, expected)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.name, err)
 	}
@@ -140,8 +141,8 @@ func (l *Lane) cutTail(f *file, raw vfs.File, size int64, s scanned, last bool, 
 		return f.damage(s.end, expected, fmt.Sprintf("%v, but frame %d follows at byte %d", s.bad, later, off))
 	}
 	l.opts.Logger.Warn("cut an unfinished frame off the journal", "file", f.name, "offset", s.end,
-		"frame", expected, "bytes", size-s.end, "reason", s.bad)
-	l.stats.TornTail = size - s.end
+		"frame", expected, "bytes", w.limit-s.end, "reason", s.bad)
+	l.stats.TornTail = w.limit - s.end
 	if err := raw.Truncate(s.end); err != nil {
 		return fmt.Errorf("cut %s: %w", f.name, err)
 	}

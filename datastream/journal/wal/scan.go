@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
-
-	"github.com/kineweir/kineweir/datastream/journal/vfs"
 )
 
 // window is a view of a file through one buffer, for reading forwards.
@@ -21,6 +18,11 @@ type window struct {
 // windowSize is how much is read at a time: pread of 1 MiB was measured faster
 // than mmap, and than smaller reads.
 const windowSize = 1 << 20
+
+// reset turns the window to another file, of which size bytes may be read.
+func (w *window) reset(f io.ReaderAt, size int64) {
+	w.f, w.limit, w.start, w.buf = f, size, 0, w.buf[:0]
+}
 
 // at returns n bytes at off, or errCutShort if the limit comes first. The bytes
 // are good until the next call. n is bounded by the caller.
@@ -40,7 +42,7 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 func (w *window) fill(off int64, n int) error {
 	want := int(min(int64(max(n, windowSize)), w.limit-off))
 	if cap(w.buf) < want {
-		w.buf = make([]byte, want)
+		w.buf = make([]byte, (want+windowSize-1)/windowSize*windowSize)
 	}
 	w.buf = w.buf[:want]
 	got, err := w.f.ReadAt(w.buf, off)
@@ -75,7 +77,7 @@ func (w *window) frameAt(off int64, salt uint64) (header, []byte, error) {
 		return h, nil, err
 	}
 	body := b[headerSize:]
-	if crc32.Checksum(body, castagnoli) != h.bodyCRC {
+	if checksum(body) != h.bodyCRC {
 		return h, nil, errBodyCRC
 	}
 	return h, body, checkEntries(body, h.count)
@@ -125,11 +127,11 @@ type scanned struct {
 	lastCount   uint16 // of it
 }
 
-// scanFile reads all frames of f from its start, counting each into f, and
-// stops where they end. Damage that no torn write explains is an error.
-func scanFile(f *file, raw vfs.File, size int64, from link) (scanned, error) {
+// scanFile reads all frames of f through w from its start, counting each into
+// f, and stops where they end. Damage that no torn write explains is an error.
+func scanFile(f *file, w *window, from link) (scanned, error) {
 	s := scanned{link: from}
-	w := window{f: raw, limit: size}
+	size := w.limit
 	for f.size < size {
 		h, _, err := w.frameAt(f.size, f.salt)
 		if err != nil && !aboutBytes(err) {
@@ -160,8 +162,8 @@ func scanFile(f *file, raw vfs.File, size int64, from link) (scanned, error) {
 // one, and returns its number and offset. A right header is proof enough: its
 // checksum and the file's salt are no accident, and it was written only after
 // all before it had been synced.
-func laterFrame(raw vfs.File, off, size int64, salt, after uint64) (uint64, int64, error) {
-	w := window{f: raw, limit: size}
+func laterFrame(w *window, off int64, salt, after uint64) (uint64, int64, error) {
+	size := w.limit
 	for off+headerSize <= size {
 		b, err := w.at(off, int(min(windowSize, size-off)))
 		if err != nil {

@@ -67,7 +67,7 @@ func (h *snapHeader) encode() []byte {
 	binary.LittleEndian.PutUint64(b[24:], h.keys)
 	binary.LittleEndian.PutUint64(b[32:], h.revision)
 	binary.LittleEndian.PutUint64(b[40:], h.length)
-	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
+	binary.LittleEndian.PutUint32(b[60:], checksum(b[:60]))
 	return b
 }
 
@@ -76,7 +76,7 @@ func parseSnapHeader(b []byte, size int64) (snapHeader, error) {
 	if len(b) < snapHeaderSize {
 		return snapHeader{}, errors.New("the file ends inside its header")
 	}
-	if crc32.Checksum(b[:60], castagnoli) != binary.LittleEndian.Uint32(b[60:]) {
+	if checksum(b[:60]) != binary.LittleEndian.Uint32(b[60:]) {
 		return snapHeader{}, errors.New("snapshot header checksum does not match")
 	}
 	if [8]byte(b) != snapMagic {
@@ -239,10 +239,11 @@ func parseSnapshot(b []byte, r ranks) (*state, int64, error) {
 		return nil, 0, err
 	}
 	body := b[snapHeaderSize:]
-	if crc32.Checksum(body, castagnoli) != h.bodyCRC {
+	if checksum(body) != h.bodyCRC {
 		return nil, snapHeaderSize, errors.New("snapshot body checksum does not match")
 	}
 	s := &state{next: h.next, revision: h.revision}
+	built := builder{ranks: r}
 	before := ""
 	for i := range h.keys {
 		off := int64(len(b) - len(body))
@@ -255,12 +256,13 @@ func parseSnapshot(b []byte, r ranks) (*state, int64, error) {
 		case it.revision == 0 || it.revision > h.revision:
 			return nil, off, fmt.Errorf("key %q has revision %d of %d", it.key, it.revision, h.revision)
 		}
-		s.tree = s.tree.put(it, r)
+		built.add(it)
 		body, before = rest, it.key
 	}
 	if len(body) > 0 {
 		return nil, int64(len(b) - len(body)), errors.New("more follows than the header says")
 	}
+	s.tree = built.tree()
 	return s, 0, nil
 }
 

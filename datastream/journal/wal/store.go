@@ -78,9 +78,6 @@ func OpenMeta(dir string, opts Options) (*Store, error) {
 	s.letGo = sync.OnceValue(s.release)
 	s.snap.due = make(chan struct{}, 1)
 	if err := s.load(); err != nil {
-		if s.lane != nil {
-			err = errors.Join(err, s.lane.Close())
-		}
 		return nil, errors.Join(err, lock.Close())
 	}
 	s.owned.Go(s.apply)
@@ -94,17 +91,17 @@ func (s *Store) load() error {
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	s.lane, err = openLane(s.dir, s.opts, found.floor)
+	s.lane, err = recoverLane(s.dir, s.opts, found.floor)
 	if err != nil {
 		return errors.Join(err, found.damage)
 	}
 	if err := s.replay(found.state); err != nil {
-		return errors.Join(err, found.damage)
+		return errors.Join(err, found.damage, s.lane.letGo())
 	}
 	if err := s.setAside(&found); err != nil {
-		return fmt.Errorf("open store: %w", err)
+		return errors.Join(fmt.Errorf("open store: %w", err), s.lane.letGo())
 	}
-	return nil
+	return s.lane.start()
 }
 
 // replay takes what the lane holds beyond a snapshot's state.

@@ -85,22 +85,18 @@ func put(n, fresh *node) *node {
 }
 
 // split parts the tree at n into what is before key and what is after it. The
-// key itself is dropped: it can only be there with an equal rank.
+// key is not in it: it would stand where its rank puts it, above n.
 func split(n *node, key string) (before, after *node) {
 	if n == nil {
 		return nil, nil
 	}
 	c := *n
-	switch {
-	case key < n.key:
+	if key < n.key {
 		before, c.left = split(n.left, key)
 		return before, &c
-	case key > n.key:
-		c.right, after = split(n.right, key)
-		return &c, after
-	default:
-		return n.left, n.right
 	}
+	c.right, after = split(n.right, key)
+	return &c, after
 }
 
 // remove returns a tree without the key.
@@ -156,4 +152,31 @@ func (n *node) from(key string, visit func(*item) bool) bool {
 		return false
 	}
 	return n.right.from(key, visit)
+}
+
+// builder makes a tree of items that come in key order, in one pass.
+type builder struct {
+	ranks ranks
+	size  int
+	spine []*node // the right edge, from the root down
+}
+
+func (b *builder) add(it item) {
+	n := &node{item: it, rank: b.ranks.of(it.key)}
+	for len(b.spine) > 0 && b.spine[len(b.spine)-1].rank < n.rank {
+		n.left = b.spine[len(b.spine)-1]
+		b.spine = b.spine[:len(b.spine)-1]
+	}
+	if len(b.spine) > 0 {
+		b.spine[len(b.spine)-1].right = n
+	}
+	b.spine = append(b.spine, n)
+	b.size++
+}
+
+func (b *builder) tree() tree {
+	if len(b.spine) == 0 {
+		return tree{}
+	}
+	return tree{root: b.spine[0], size: b.size}
 }

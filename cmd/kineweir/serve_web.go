@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/fragments/cmaf"
+	"github.com/kineweir/kineweir/playback/clip"
+	"github.com/kineweir/kineweir/playback/hls"
+	"github.com/kineweir/kineweir/web"
+	"github.com/kineweir/kineweir/web/api"
+	ui "github.com/kineweir/kineweir/web/console"
+	"github.com/kineweir/kineweir/web/media"
+	"github.com/kineweir/kineweir/web/metrics"
+)
+
+// openWeb makes the routes and listens for HTTP, last of all.
+func (s *server) openWeb(context.Context) error {
+	routes, err := s.routes()
+	if err != nil {
+		return err
+	}
+	o := web.Options{Addrs: []string{string(s.config.HTTP.Addr)}, Routes: routes, Checks: s.checks(), Open: s.users.Open(), Log: s.log}
+	if s.config.HTTP.TLS {
+		if o.TLS, err = web.TLSConfig(s.tlsOptions()); err != nil {
+			return err
+		}
+	}
+	server, err := web.New(o)
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) {
+			var op *net.OpError
+			if errors.As(err, &op) {
+				err = op.Err
+			}
+			return listenError(err, "http.addr", "tcp", s.config.HTTP.Addr)
+		}
+		return err
+	}
+	s.web = server
+	s.onStop("http", server.Close)
+	return nil
+}
+
+func (s *server) routes() ([]web.Route, error) {
+	player, err := s.media()
+	if err != nil {
+		return nil, err
+	}
+	where := s.where()
+	native, err := api.New(api.Options{
+		Streams: s.archive, Hub: s.hub, Access: s.users, Tokens: s.users, Deleter: s.archive,
+		Publishers: api.PublishersOf(s.sessions), Cameras: s.cameras,
+		CodecString: cmaf.CodecString, Playable: cmaf.Playable,
+		Version: version(), RTSP: hostPort(where.RTSP), RTSPS: hostPort(where.RTSPS),
+	})
+	if err != nil {
+		return nil, err
+	}
+	figures := metrics.New(metrics.Options{
+		Archive: s.archive, Bucket: s.bucket, Hub: s.hub, Publishers: metrics.PublishersOf(s.sessions),
+		Server: func() metrics.Server { return s.web }, Access: s.users.Metrics, Version: version(),
+	})
+	routes := []web.Route{
+		{Pattern: "/hls/", Kind: web.Media, Handler: player},
+		{Pattern: "/clip/", Kind: web.Media, Handler: player},
+	}
+	routes = append(routes, native.Routes()...)
+	routes = append(routes, s.users.Routes()...)
+	routes = append(routes, figures.Routes()...)
+	pages, err := ui.Routes()
+	if err != nil {
+		return nil, err
+	}
+	return append(routes, pages...), nil
+}
+
+func (s *server) media() (*media.Handler, error) {
+	packager, err := hls.New(s.archive, hls.Options{
+		Waker: s.cameras.pull, Log: s.log,
+		Live: func(name fragments.StreamName) bool { _, err := s.hub.Live(name); return err == nil },
+	})
+	if err != nil {
+		return nil, err
+	}
+	clips, err := clip.New(s.archive, clip.Options{})
+	if err != nil {
+		return nil, err
+	}
+	o := media.Options{HLS: packager, Clips: clips, Log: s.log}
+	if !s.users.Open() {
+		o.Access = s.users
+	}
+	return media.New(o)
+}
+
+// checks are what /healthz asks besides the HTTP listener.
+func (s *server) checks() []web.Check {
+	var list []web.Check
+	if s.rtsp == nil {
+		return nil
+	}
+	for _, a := range []net.Addr{s.rtsp.Addr(), s.rtsp.TLSAddr()} {
+		if a == nil {
+			continue
+		}
+		list = append(list, web.Check{Name: "rtsp " + a.String(), Up: func(ctx context.Context) error {
+			var d net.Dialer
+			conn, err := d.DialContext(ctx, "tcp", a.String())
+			if err != nil {
+				return fmt.Errorf("does not answer: %w", err)
+			}
+			return conn.Close()
+		}})
+	}
+	return list
+}
+
+// where returns the URLs of the listeners that are up.
+func (s *server) where() listening {
+	var l listening
+	if s.web != nil {
+		scheme := "http://"
+		if s.config.HTTP.TLS {
+			scheme = "https://"
+		}
+		l.HTTP = scheme + reachable(s.web.Addrs()[0])
+	}
+	if s.rtsp != nil {
+		if a := s.rtsp.Addr(); a != nil {
+			l.RTSP = "rtsp://" + reachable(a)
+		}
+		if a := s.rtsp.TLSAddr(); a != nil {
+			l.RTSPS = "rtsps://" + reachable(a)
+		}
+	}
+	return l
+}
+
+// reachable returns an address at which this machine reaches a listener.
+func reachable(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// hostPort takes the scheme off a URL.
+func hostPort(url string) string {
+	_, rest, _ := strings.Cut(url, "://")
+	return rest
+}

@@ -1,0 +1,166 @@
+package wal
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/kineweir/kineweir/datastream/journal"
+)
+
+// share splits b.N operations among writers.
+func share(b *testing.B, writers int, run func(next func() bool)) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var all sync.WaitGroup
+	b.ResetTimer()
+	for range writers {
+		all.Go(func() { run(func() bool { return left.Add(-1) >= 0 }) })
+	}
+	all.Wait()
+	b.StopTimer()
+}
+
+func reportLane(b *testing.B, before, after journal.Stats) {
+	b.ReportMetric(float64(after.Entries-before.Entries)/b.Elapsed().Seconds(), "entries/s")
+	b.ReportMetric(float64(after.Entries-before.Entries)/float64(after.Frames-before.Frames), "entries/sync")
+}
+
+// BenchmarkAppend: one operation is one durable entry of 1 KiB.
+func BenchmarkAppend(b *testing.B) {
+	for _, load := range []struct{ writers, batch int }{{1, 1}, {16, 1}, {256, 1}, {1, 500}, {16, 500}} {
+		b.Run(fmt.Sprintf("writers=%d/batch=%d", load.writers, load.batch), func(b *testing.B) {
+			dir := b.TempDir()
+			l := mustOpen(b, dir, Options{})
+			defer l.Close()
+			data := make([]byte, 1024)
+			b.SetBytes(1024)
+			b.ReportAllocs()
+			before := l.Stats()
+			share(b, load.writers, func(next func() bool) {
+				for more := true; more; {
+					var last journal.Future
+					n := 0
+					for n < load.batch {
+						if more = next(); !more {
+							break
+						}
+						last = l.Append(1, "stream", data)
+						n++
+					}
+					if n == 0 {
+						return
+					}
+					if _, err := last.Wait(context.Background()); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			reportLane(b, before, l.Stats())
+		})
+	}
+}
+
+// BenchmarkMetaPut: one operation is one durable compare-and-set.
+func BenchmarkMetaPut(b *testing.B) {
+	for _, writers := range []int{1, 64, 256} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			s := mustOpenMeta(b, b.TempDir(), Options{})
+			defer s.Close()
+			value := make([]byte, 200)
+			b.ReportAllocs()
+			var id atomic.Int64
+			before := s.Stats()
+			share(b, writers, func(next func() bool) {
+				key := fmt.Sprintf("lease/%05d", id.Add(1))
+				for rev := uint64(0); next(); {
+					var err error
+					if rev, err = s.Put(context.Background(), key, value, rev); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			reportLane(b, before, s.Stats())
+		})
+	}
+}
+
+// filledLane holds 256 MiB of entries of 1 KiB.
+func filledLane(b *testing.B) string {
+	dir := b.TempDir()
+	l := mustOpen(b, dir, Options{})
+	data := make([]byte, 1024)
+	for range 256 << 10 {
+		l.Append(1, "stream", data)
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return dir
+}
+
+// BenchmarkReplay: opening checks every byte, reading does so again.
+func BenchmarkReplay(b *testing.B) {
+	dir := filledLane(b)
+	b.Run("open", func(b *testing.B) {
+		b.SetBytes(256 << 20)
+		b.ReportAllocs()
+		for b.Loop() {
+			l := mustOpen(b, dir, Options{})
+			l.Close()
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		l := mustOpen(b, dir, Options{})
+		defer l.Close()
+		b.SetBytes(256 << 20)
+		b.ReportAllocs()
+		for b.Loop() {
+			n := 0
+			for _, err := range l.Read(journal.Position{}) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+			if n != 256<<10 {
+				b.Fatalf("%d entries", n)
+			}
+		}
+	})
+}
+
+// BenchmarkMetaOpen: a store of 100,000 keys of 200 bytes, from its snapshot.
+func BenchmarkMetaOpen(b *testing.B) {
+	dir := b.TempDir()
+	s := mustOpenMeta(b, dir, Options{})
+	value := make([]byte, 200)
+	var all sync.WaitGroup
+	for w := range 500 {
+		all.Go(func() {
+			for n := range 200 {
+				if _, err := s.Put(context.Background(), fmt.Sprintf("%03d/%03d", w, n), value, 0); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	s.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		s := mustOpenMeta(b, dir, Options{})
+		if s.state.Load().tree.size != 100_000 {
+			b.Fatal("keys are missing")
+		}
+		s.Close()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	b.ReportMetric(float64(m.HeapInuse)/(1<<20), "MiB")
+}

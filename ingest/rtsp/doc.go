@@ -1,0 +1,14 @@
+// Package rtsp is the way in and out for RTSP (RFC 2326): [Server] takes streams
+// that publishers push and gives live streams to players; [Cameras] pulls
+// streams from cameras and reconnects for ever; [Publisher] pushes, for the
+// demonstration and for tests.
+//
+// It owns the connections, the RTP of every codec on both sides, and the counting
+// of what the network lost. Packets become access units here: damaged ones are
+// dropped and counted, parameter sets stand before each key frame wherever they
+// came from, and each unit has its capture time from [ingest.Clock].
+//
+// It never cuts fragments, writes nothing to disk and decides no right: access
+// units go to a [Session], rights come from an [ingest.Authenticator]. No packet,
+// session description or answer of the other side makes it stop or panic.
+package rtsp

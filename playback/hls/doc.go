@@ -1,0 +1,19 @@
+// Package hls makes HTTP Live Streaming (RFC 8216, fragmented MP4) of the
+// archive: live with a rewind window, and any range of the past.
+//
+// It owns the names under /hls/<stream>/ ([Request]), the playlists and the
+// bytes of their segments. One segment is the run of one track of one fragment
+// as the archive keeps it, with the origin of its object added to its decode
+// times, so that a time line runs on across objects. Video and every audio
+// track have playlists of their own, and all playlists of a stream have the
+// same rows: row n is the same fragment, with the same media sequence and the
+// same discontinuity number, in each. A row whose track was silent is filled
+// with coded silence where the codec can be written, or marked EXT-X-GAP.
+//
+// What a browser cannot play as fragmented MP4 is left out of the playlists,
+// and the playlist says so; nothing is transcoded but G.711 and linear PCM,
+// which play as FLAC.
+//
+// The package serves no HTTP (package web/media does), knows no rights, and
+// keeps no state but bounded caches that can be lost at any time.
+package hls

@@ -1,0 +1,170 @@
+package hls
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/kineweir/kineweir/archive"
+	"github.com/kineweir/kineweir/fragments"
+)
+
+// version is EXT-X-VERSION: 6 would do for EXT-X-MAP, Apple's authoring rules
+// ask for 7 with fragmented MP4.
+const version = "#EXT-X-VERSION:7\n"
+
+// media is a media playlist to be written: the rows from..to of one line.
+type media struct {
+	t        *timeline
+	l        *line
+	from, to int
+	typ      string // "", EVENT or VOD
+	ended    bool
+	start    startAt
+	born     int64
+	query    []byte           // behind every segment
+	kept     fragments.Number // fragments before this one are no longer kept
+}
+
+// startAt is where a player shall begin: seconds from the first row, or, when
+// negative, from the end. Without one, players begin at the start of what has
+// ended and near the end of what grows.
+type startAt struct {
+	offset time.Duration
+	set    bool
+}
+
+// append writes the playlist.
+func (m *media) append(b []byte) []byte {
+	b = slices.Grow(b, 512+(m.to-m.from)*(160+len(m.query)))
+	b = m.appendHead(b)
+	at := place{mapped: missing, known: m.l.known(m.from)}
+	for i := m.from; i < m.to; i++ {
+		b = m.appendRow(b, i, &at)
+	}
+	if m.ended {
+		b = append(b, "#EXT-X-ENDLIST\n"...)
+	}
+	return b
+}
+
+func (m *media) appendHead(b []byte) []byte {
+	number := func(tag string, v int64) {
+		b = append(strconv.AppendInt(append(b, tag...), v, 10), '\n')
+	}
+	b = append(b, "#EXTM3U\n"+version...)
+	number("#EXT-X-TARGETDURATION:", m.t.target)
+	number("#EXT-X-MEDIA-SEQUENCE:", m.t.seq+int64(m.from))
+	if m.typ == "" {
+		number("#EXT-X-DISCONTINUITY-SEQUENCE:", m.t.discAt(m.from))
+	} else {
+		b = append(append(append(b, "#EXT-X-PLAYLIST-TYPE:"...), m.typ...), '\n')
+	}
+	if m.independent() {
+		b = append(b, "#EXT-X-INDEPENDENT-SEGMENTS\n"...)
+	}
+	if m.start.set {
+		b = append(b, "#EXT-X-START:TIME-OFFSET="...)
+		b = strconv.AppendFloat(b, m.start.offset.Seconds(), 'f', 3, 64)
+		b = append(b, ",PRECISE=YES\n"...)
+	}
+	return b
+}
+
+// independent reports whether decoding can start at every segment.
+func (m *media) independent() bool {
+	if m.l.kind != fragments.KindVideo {
+		return true
+	}
+	for i := range m.t.rows[m.from:m.to] {
+		if m.t.rows[m.from+i].dependent {
+			return false
+		}
+	}
+	return true
+}
+
+// place is where the writing of a playlist has come to.
+type place struct {
+	mapped int32 // configuration of the last EXT-X-MAP
+	known  int32 // last configuration the track had, or else the first it will have
+}
+
+// appendRow writes one segment.
+func (m *media) appendRow(b []byte, i int, at *place) []byte {
+	r, c := &m.t.rows[i], &m.l.cells[i]
+	if i > m.from && r.disc {
+		b = append(b, "#EXT-X-DISCONTINUITY\n"...)
+	}
+	if c.config != missing {
+		at.known = c.config
+	}
+	fill := c.config == missing && at.known != missing && m.l.configs[at.known].fill && c.start >= 0
+	gap := c.config == missing && !fill || r.number.Less(m.kept)
+	if !gap && at.known != at.mapped {
+		b = append(b, `#EXT-X-MAP:URI="`...)
+		b = appendInit(appendBorn(b, m.born), m.l.configs[at.known].hash)
+		b = append(append(b, m.query...), "\"\n"...)
+		at.mapped = at.known
+	}
+	b = append(b, "#EXT-X-PROGRAM-DATE-TIME:"...)
+	b = appendDate(b, r.stamp+c.start-r.start)
+	if gap {
+		b = append(b, "#EXT-X-GAP\n"...)
+	}
+	b = append(b, "#EXTINF:"...)
+	b = appendSeconds(b, c.duration)
+	b = append(b, ",\n"...)
+	b = appendBorn(b, m.born)
+	if fill {
+		f := &m.l.configs[at.known]
+		b = appendFill(b, f.hash, ticks(c.start, f.timeScale()), ticks(c.duration, f.timeScale()))
+	} else {
+		lead := int64(0)
+		if c.lead > 0 {
+			lead = ticks(c.lead, m.l.configs[c.config].timeScale())
+		}
+		b = appendSegment(b, m.l.id, r.number, int(r.count), lead)
+	}
+	return append(append(b, m.query...), '\n')
+}
+
+// known returns the configuration that silence before row i continues: that of
+// the last cell before it that has the track, or else of the first one after.
+func (l *line) known(i int) int32 {
+	for k := i - 1; k >= 0; k-- {
+		if c := l.cells[k].config; c != missing {
+			return c
+		}
+	}
+	for k := i; k < len(l.cells); k++ {
+		if c := l.cells[k].config; c != missing {
+			return c
+		}
+	}
+	return missing
+}
+
+// appendDate appends a UTC time with milliseconds and a line feed.
+func appendDate(b []byte, ns int64) []byte {
+	b = time.Unix(0, ns).UTC().Round(time.Millisecond).AppendFormat(b, "2006-01-02T15:04:05.000")
+	return append(b, "Z\n"...)
+}
+
+// appendSeconds appends nanoseconds as seconds with six decimals, rounded.
+func appendSeconds(b []byte, ns int64) []byte {
+	us := max(ns+500, 0) / 1000
+	b = strconv.AppendInt(b, us/1e6, 10)
+	b = append(b, '.')
+	frac := us % 1e6
+	for d := int64(1e5); d > 0; d /= 10 {
+		b = append(b, byte('0'+frac/d%10))
+	}
+	return b
+}
+
+// ticks converts non-negative nanoseconds to ticks, rounded to the nearest.
+func ticks(ns int64, timeScale uint32) int64 {
+	half := int64(time.Second) / (2 * int64(max(timeScale, 1)))
+	return archive.Ticks(time.Duration(ns+half), timeScale)
+}

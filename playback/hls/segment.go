@@ -1,0 +1,202 @@
+package hls
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kineweir/kineweir/archive"
+	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/fragments/cmaf"
+	"github.com/kineweir/kineweir/playback"
+)
+
+// Content is the body of an initialisation segment or a segment. It never
+// changes, and its URL never means anything else.
+type Content struct {
+	Type string // MIME type
+	ETag string // quoted
+	Data []byte
+}
+
+// Content returns what r, an Init, Segment or Fill, asks for. The error is
+// archive.ErrNoStream, archive.ErrNoFragment, ErrOutside or one of reading.
+func (p *Packager) Content(ctx context.Context, name fragments.StreamName, r Request) (*Content, error) {
+	info, err := p.src.Stream(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Created.UnixMilli() != r.Born {
+		return nil, fmt.Errorf("stream %s was deleted and made anew: %w", name, archive.ErrNoFragment)
+	}
+	switch r.Kind {
+	case Init:
+		return p.init(name, r.Config)
+	case Fill:
+		return p.fill(name, &r)
+	case Segment:
+		return p.segment(ctx, name, &r)
+	}
+	return nil, ErrNoName
+}
+
+func (p *Packager) init(name fragments.StreamName, h fragments.ConfigHash) (*Content, error) {
+	t, err := p.playable(name, h)
+	if err != nil {
+		return nil, err
+	}
+	write := cmaf.InitSegment
+	if cmaf.PlaysAsFLAC(t) {
+		write = func(...*fragments.Track) ([]byte, error) { return cmaf.FLACInit(t) }
+	}
+	b, err := write(t)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s, initialisation segment %s: %w", name, h, err)
+	}
+	return &Content{mimeType(t.Kind()), `"` + h.String() + `"`, b}, nil
+}
+
+// playable returns the configuration h, or says why it cannot be played.
+func (p *Packager) playable(name fragments.StreamName, h fragments.ConfigHash) (*fragments.Track, error) {
+	t, err := p.src.Track(name, h)
+	if err != nil {
+		return nil, err
+	}
+	if err := cmaf.Playable(t); err != nil {
+		return nil, &NotPlayableError{name, []string{fmt.Sprintf("track %d (%s): %v", t.ID, t.Kind(), err)}}
+	}
+	return t, nil
+}
+
+func mimeType(k fragments.Kind) string {
+	if k == fragments.KindVideo {
+		return "video/mp4"
+	}
+	return "audio/mp4"
+}
+
+// segment returns the runs of one track of r.Count fragments, one after the
+// other, and the silence before them.
+func (p *Packager) segment(ctx context.Context, name fragments.StreamName, r *Request) (*Content, error) {
+	first, err := p.src.Entry(ctx, name, r.Number)
+	if err != nil {
+		return nil, err
+	}
+	if !r.Range.Start.IsZero() && !within(first, r.Range) {
+		return nil, fmt.Errorf("stream %s, fragment %s: %w", name, r.Number, ErrOutside)
+	}
+	entries := []*archive.Entry{first}
+	if r.Count > 1 {
+		if entries, err = p.following(ctx, name, first, r.Count); err != nil {
+			return nil, err
+		}
+	}
+	c := &Content{ETag: fmt.Sprintf(`"%d-%d-%d-%d-%d-%d"`, r.Born, r.Track, r.Number.Epoch, r.Number.Counter, r.Count, r.Lead)}
+	lead := r.Lead
+	for _, e := range entries {
+		kind, data, err := p.run(ctx, name, e, r.Track, lead)
+		if err != nil {
+			return nil, err
+		}
+		lead = 0
+		c.Type = mimeType(kind)
+		if c.Data == nil {
+			c.Data = data
+		} else {
+			c.Data = append(c.Data, data...)
+		}
+	}
+	return c, nil
+}
+
+// lead is how far before the start of its range a fragment may lie: as far as
+// playback.Select looks back for a key frame.
+const lead = 15*time.Minute + time.Minute
+
+func within(e *archive.Entry, r playback.Range) bool {
+	r.Start = r.Start.Add(-lead)
+	return overlaps(e, r)
+}
+
+// following returns count fragments, beginning with first.
+func (p *Packager) following(ctx context.Context, name fragments.StreamName, first *archive.Entry, count int) ([]*archive.Entry, error) {
+	entries := make([]*archive.Entry, 0, count)
+	sel := fragments.Selector{Clock: fragments.ByServer, Start: first.Server.Time().Add(-slack)}
+	for e, err := range p.src.Fragments(ctx, name, sel) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Number.Less(first.Number) {
+			continue
+		}
+		if entries = append(entries, e); len(entries) == count {
+			return entries, nil
+		}
+	}
+	return nil, fmt.Errorf("stream %s, %d fragments from %s: %w", name, count, first.Number, archive.ErrNoFragment)
+}
+
+// run returns one run as it is played: its decode times counted from the
+// creation of the stream, PCM as FLAC, and so many ticks of silence before it.
+func (p *Packager) run(ctx context.Context, name fragments.StreamName, e *archive.Entry, track int, lead int64) (fragments.Kind, []byte, error) {
+	i := slices.IndexFunc(e.Runs, func(r archive.EntryRun) bool { return r.Track == track })
+	if i < 0 {
+		return 0, nil, fmt.Errorf("stream %s, fragment %s has nothing of track %d: %w", name, e.Number, track, archive.ErrNoFragment)
+	}
+	run := &e.Runs[i]
+	t, err := p.playable(name, run.Config)
+	if err != nil {
+		return 0, nil, err
+	}
+	data, err := p.src.ReadRun(ctx, name, e, i)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := cmaf.Rebase(data, e.BaseTicks(run.TimeScale)); err != nil {
+		return 0, nil, fmt.Errorf("stream %s, fragment %s, track %d: %w", name, e.Number, track, err)
+	}
+	if lead > 0 {
+		quiet, err := silence(name, t, run.DecodeTime-lead, lead)
+		if err != nil {
+			return 0, nil, err
+		}
+		data = append(quiet, data...)
+	}
+	if cmaf.PlaysAsFLAC(t) {
+		if data, err = cmaf.FLACRun(nil, t, data); err != nil {
+			return 0, nil, fmt.Errorf("stream %s, fragment %s, track %d as FLAC: %w", name, e.Number, track, err)
+		}
+	}
+	return run.Kind, data, nil
+}
+
+// maxFill is the longest silence of one segment.
+const maxFill = maxJoin + time.Minute
+
+// fill returns silence.
+func (p *Packager) fill(name fragments.StreamName, r *Request) (*Content, error) {
+	t, err := p.playable(name, r.Config)
+	if err != nil {
+		return nil, err
+	}
+	data, err := silence(name, t, r.Start, r.Length)
+	if err != nil {
+		return nil, err
+	}
+	if cmaf.PlaysAsFLAC(t) {
+		if data, err = cmaf.FLACRun(nil, t, data); err != nil {
+			return nil, err
+		}
+	}
+	return &Content{mimeType(t.Kind()), fmt.Sprintf(`"%s-%d-%d"`, r.Config, r.Start, r.Length), data}, nil
+}
+
+// silence returns a part of so many ticks without a sound.
+func silence(name fragments.StreamName, t *fragments.Track, start, length int64) ([]byte, error) {
+	s, ok := playback.SilenceOf(t)
+	if !ok || length > archive.Ticks(maxFill, t.TimeScale) || start < 0 || start > 1<<60 {
+		return nil, fmt.Errorf("stream %s, silence of track %d: %w", name, t.ID, archive.ErrNoFragment)
+	}
+	return cmaf.AppendPart(nil, t, 1, start, s.Samples(length)), nil
+}

@@ -1,0 +1,106 @@
+package media
+
+import (
+	"bytes"
+	"compress/gzip"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/playback"
+	"github.com/kineweir/kineweir/playback/hls"
+)
+
+// zipFrom is the size from which playlists are compressed, bytes: what fits one
+// packet gains nothing.
+const zipFrom = 1400
+
+// hls serves /hls/<stream>/<path>.
+func (h *Handler) hls(w http.ResponseWriter, r *http.Request) {
+	if err := h.serveHLS(w, r); err != nil {
+		fail(w, r, err)
+	}
+}
+
+func (h *Handler) serveHLS(w http.ResponseWriter, r *http.Request) error {
+	name, err := fragments.ParseStreamName(r.PathValue("stream"))
+	if err != nil {
+		return &playback.ParamError{Name: "path", Reason: err.Error()}
+	}
+	req, err := hls.ParseRequest(r.PathValue("path"), r.URL.Query())
+	if err != nil {
+		return err
+	}
+	if req.Token, err = h.viewer(r, name, req.Range); err != nil {
+		return err
+	}
+	if req.Kind == hls.Multivariant || req.Kind == hls.Media {
+		list, err := h.o.HLS.Playlist(r.Context(), name, req)
+		if err != nil {
+			return err
+		}
+		return h.playlist(w, r, list)
+	}
+	c, err := h.o.HLS.Content(r.Context(), name, req)
+	if err != nil {
+		return err
+	}
+	h.cacheFor(w, "max-age=31536000, immutable")
+	w.Header().Set("Content-Type", c.Type)
+	w.Header().Set("ETag", c.ETag)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(c.Data))
+	return nil
+}
+
+// cacheFor sets Cache-Control; only what anybody may watch goes into caches
+// that are shared.
+func (h *Handler) cacheFor(w http.ResponseWriter, age string) {
+	who := "public, "
+	if h.o.Access != nil {
+		who = "private, "
+	}
+	w.Header().Set("Cache-Control", who+age)
+}
+
+// playlist answers with a playlist, compressed where that is wanted and worth
+// it.
+func (h *Handler) playlist(w http.ResponseWriter, r *http.Request, list []byte) error {
+	head := w.Header()
+	head.Set("Content-Type", "application/vnd.apple.mpegurl")
+	head.Set("Cache-Control", "no-cache")
+	head.Add("Vary", "Accept-Encoding")
+	if len(list) >= zipFrom && acceptsGzip(r.Header.Get("Accept-Encoding")) {
+		var zipped bytes.Buffer
+		zipped.Grow(len(list) / 8)
+		z := h.zips.Get().(*gzip.Writer)
+		z.Reset(&zipped)
+		if _, err := z.Write(list); err != nil {
+			return err
+		}
+		if err := z.Close(); err != nil {
+			return err
+		}
+		h.zips.Put(z)
+		head.Set("Content-Encoding", "gzip")
+		list = zipped.Bytes()
+	}
+	head.Set("Content-Length", strconv.Itoa(len(list)))
+	if r.Method != http.MethodHead {
+		w.Write(list) //nolint:errcheck // the player has gone
+	}
+	return nil
+}
+
+// acceptsGzip reads Accept-Encoding (RFC 9110, 12.5.3) as far as needed.
+func acceptsGzip(accept string) bool {
+	for part := range strings.SplitSeq(accept, ",") {
+		coding, quality, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+			q := strings.ReplaceAll(quality, " ", "")
+			return q != "q=0" && !strings.HasPrefix(q, "q=0.000") && q != "q=0.0" && q != "q=0.00"
+		}
+	}
+	return false
+}
