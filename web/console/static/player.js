@@ -48,7 +48,7 @@ export class Player extends EventTarget {
   live() {
     this.mode = "live";
     this.loaded = this.wanted = null;
-    this.video.playbackRate = 1;
+    this.video.playbackRate = this.video.defaultPlaybackRate = 1; // the default is what a load goes back to
     this.load(liveURL(this.stream));
   }
 
