@@ -121,7 +121,7 @@ func overview(t *testing.T, br *browser, media string) {
 	p := br.open(t, h.base)
 	p.wait("five cards", "document.querySelectorAll('.card').length === 5")
 	for name, want := range map[string][]string{
-		"front-door": {"Live", "1080p", "1920 × 1080 · 25 fps · 2.4 Mbit/s", "1 d 6 h since"},
+		"front-door": {"Live", "1920 × 1080 · 25 fps · 2.4 Mbit/s", "1 d 6 h since"},
 		"garage":     {"Offline", "connection reset by peer", "2 h since"},
 		"attic":      {"Live", "VP8 does not play in a browser"},
 		"gate":       {"No signal", "***", "nothing recorded"},

@@ -59,7 +59,6 @@ type house struct {
 var (
 	h264 = &fragments.Track{ID: 1, Codec: fragments.H264, TimeScale: 90000, Width: 1920, Height: 1080}
 	aac  = &fragments.Track{ID: 2, Codec: fragments.AAC, TimeScale: 48000, SampleRate: 48000, Channels: 2}
-	h265 = &fragments.Track{ID: 1, Codec: fragments.H265, TimeScale: 90000, Width: 3840, Height: 2160}
 	vp8  = &fragments.Track{ID: 1, Codec: fragments.VP8, TimeScale: 90000, Width: 640, Height: 480}
 )
 

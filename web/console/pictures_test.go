@@ -12,6 +12,8 @@ import (
 	"github.com/kineweir/kineweir/web/api"
 )
 
+var h265 = &fragments.Track{ID: 1, Codec: fragments.H265, TimeScale: 90000, Width: 3840, Height: 2160}
+
 // shots is where pictures of the console are put for people to look at.
 var shots = flag.String("shots", "", "folder for pictures of the console")
 

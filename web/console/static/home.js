@@ -151,7 +151,6 @@ class Card {
     this.picture = h("canvas", { class: "picture", width: "640", height: "360", "aria-hidden": "true" });
     this.veil = h("div", { class: "veil" }, icon("camera"), h("span", {}));
     this.state = h("span", { class: "state" });
-    this.size = h("span", { class: "chip" });
     this.title = h("h2", {}, name);
     this.facts = h("p", { class: "facts" });
     this.span = h("p", { class: "span" });
@@ -160,8 +159,8 @@ class Card {
     this.stripLabel = h("div", { class: "strip-label", "aria-hidden": "true" }, h("span", {}, "24 h ago"), h("span", {}, "now"));
     this.element = h("li", { class: "card" },
       h("a", { href: "#/" + encodeURIComponent(name) },
-        h("div", { class: "screen" }, this.picture, this.veil, this.state, this.size),
-        h("div", { class: "card-body" }, h("div", { class: "card-title" }, this.title), this.facts, this.span, this.error),
+        h("div", { class: "screen" }, this.picture, this.veil),
+        h("div", { class: "card-body" }, h("div", { class: "card-title" }, this.title, this.state), this.facts, this.span, this.error),
         h("div", { class: "strip-box" }, this.strip, this.stripLabel)));
     this.spans = null;
     this.watcher = new IntersectionObserver(([e]) => {
@@ -182,9 +181,6 @@ class Card {
     this.stream = s;
     this.element.dataset.state = s.state;
     setText(this.state, stateNames[s.state] ?? s.state);
-    const quality = s.height ? (s.height >= 2160 ? "4K" : s.height + "p") : "";
-    setText(this.size, quality);
-    this.size.hidden = !quality;
     setText(this.facts, [s.width ? s.width + " × " + s.height : "", fps(s.fps), bitRate(s.bit_rate)].filter(Boolean).join(" · ") || this.idleText(s));
     setText(this.span, this.spanText(s));
     setText(this.error, s.error ?? "");
@@ -237,8 +233,8 @@ class Card {
     c.scale(scale, scale);
     c.fillStyle = getComputedStyle(this.strip).getPropertyValue("--recorded-edge");
     for (const s of this.spans) {
-      const x = (s.from - (this.stripTo - stripSpan)) / stripSpan * width;
-      c.fillRect(x, 0, Math.max(1, (s.to - s.from) / stripSpan * width), height);
+      const w = Math.max(2, (s.to - s.from) / stripSpan * width);
+      c.fillRect(Math.min(width - w, (s.from - (this.stripTo - stripSpan)) / stripSpan * width), 0, w, height);
     }
   }
 }

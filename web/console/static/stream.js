@@ -289,6 +289,7 @@ class StreamView {
     try {
       const [s, all] = await Promise.all([api.stream(this.name, { signal: this.signal }), api.streams({ signal: this.signal })]);
       const cameBack = this.stream && !this.stream.live && s.live;
+      if (!this.stream || !this.fitted) this.fit(s);
       this.stream = s;
       if (cameBack && this.player.mode === "live" && this.player.state === "message") this.player.live();
       this.showChooser(all.map((x) => x.name));
@@ -299,6 +300,13 @@ class StreamView {
     }
     this.showFacts();
     this.showState();
+  }
+
+  // fit shows a stream that is young with a time line as short.
+  fit(s) {
+    this.fitted = true;
+    const age = s.first ? Date.now() - Date.parse(s.first) : 0;
+    if (this.player.mode === "live" && age < 2400_000) this.bar.show(age < 240_000 ? 300_000 : age < 720_000 ? 900_000 : 3600_000);
   }
 
   showChooser(names) {
