@@ -265,9 +265,9 @@ func (t *timeline) due(l *line, r *row) int64 {
 	return end
 }
 
-// audible is how long a hole in the sound must be to be filled. Browsers bridge
-// two frames of audio, about 40 ms, and stop before longer holes.
-const audible = 40 * time.Millisecond
+// audible is how long a hole in the sound must be to be filled. Chromium stops
+// before holes that are longer than a frame of the audio, 10 or 20 ms mostly.
+const audible = 10 * time.Millisecond
 
 // reordering is how much earlier than they are shown pictures may be decoded:
 // a first sound that is later by less may well be beside the first picture.
