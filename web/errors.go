@@ -134,5 +134,23 @@ func jsonComplaint(err error) string {
 	if errors.Is(err, io.EOF) {
 		return "it is empty"
 	}
+	var mismatch *json.UnmarshalTypeError
+	if errors.As(err, &mismatch) { // its own words are of Go
+		if mismatch.Field == "" {
+			return "it is " + article(mismatch.Value) + ", and should be an object"
+		}
+		return mismatch.Field + " cannot be " + article(mismatch.Value)
+	}
 	return strings.TrimPrefix(err.Error(), "json: ")
+}
+
+// article names a kind of JSON value as a sentence does.
+func article(kind string) string {
+	switch {
+	case kind == "bool":
+		return "true or false"
+	case strings.HasPrefix(kind, "a"), strings.HasPrefix(kind, "o"):
+		return "an " + kind
+	}
+	return "a " + kind
 }

@@ -448,7 +448,11 @@ func TestReadJSON(t *testing.T) {
 		{`{"a":1} `, 0, ""},
 		{``, 400, "empty"},
 		{`{"a":1,"b":2}`, 400, `unknown field "b"`},
-		{`{"a":"x"}`, 400, "cannot unmarshal"},
+		{`{"a":"x"}`, 400, "expected here: a cannot be a string"},
+		{`{"a":[1]}`, 400, "expected here: a cannot be an array"},
+		{`{"a":1.5}`, 400, "expected here: a cannot be a number 1.5"},
+		{`{"a":true}`, 400, "expected here: a cannot be true or false"},
+		{`[1]`, 400, "expected here: it is an array, and should be an object"},
 		{`{"a":1}{"a":2}`, 400, "more than one"},
 		{`{"a":` + strings.Repeat(" ", maxBody) + `1}`, 413, "larger"},
 	} {

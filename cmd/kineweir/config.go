@@ -34,8 +34,10 @@ type Config struct {
 
 // HTTPConfig is the section "http".
 type HTTPConfig struct {
-	Addr address `yaml:"addr"`
-	TLS  bool    `yaml:"tls"`
+	Addr    address `yaml:"addr"`
+	TLS     bool    `yaml:"tls"`
+	Hosts   words   `yaml:"hosts"`
+	Origins words   `yaml:"origins"`
 }
 
 // RTSPConfig is the section "rtsp".
@@ -190,6 +192,9 @@ func loadConfig(file string, environ []string, settings []setting) (*Config, err
 	bad = append(bad, c.validate(bad)...)
 	if len(bad) > 0 {
 		return nil, &configError{file, bad}
+	}
+	if c.RTSP.Addr == "" {
+		c.RTSP.UDPAddr = "" // its default is of no use alone
 	}
 	return c, nil
 }

@@ -132,6 +132,7 @@ func TestConfigOverrides(t *testing.T) {
 		"KINEWEIR_HTTP_ADDR=:11", "KINEWEIR_RTSP_ADDR=:12", "KINEWEIR_ARCHIVE_BUCKET_SECRET_KEY=se=cret", "KINEWEIR_ARCHIVE_RETENTION_MAX_BYTES=none",
 		"KINEWEIR_CAMERAS_FRONT_DOOR_URL=rtsp://b/", "KINEWEIR_CAMERAS_YARD_ON_DEMAND=true", "KINEWEIR_CAMERAS_YARD_URL=rtsp://c/", "PATH=/bin", "KINEWEIR_SERVICE_HOST=10.0.0.1",
 		"KINEWEIR_STREAMS_Y_RETENTION_MAX_BYTES=5MiB",
+		"KINEWEIR_HTTP_HOSTS=a.example, b.example c.example",
 	}
 	c, err := loadConfig(file, env, []setting{{"rtsp.addr", ":22", "flag --rtsp"}, {"auth.insecure", "true", "flag --insecure"}})
 	if err != nil {
@@ -156,11 +157,24 @@ func TestConfigOverrides(t *testing.T) {
 		{"stream without limit", ageX, time.Duration(0)},
 		{"stream of the environment: age", ageY, 30 * 24 * time.Hour},
 		{"stream of the environment: bytes", bytesY, int64(5 << 20)},
+		{"words (environment)", strings.Join(c.HTTP.Hosts, "|"), "a.example|b.example|c.example"},
 		{"origin", c.origin["rtsp.addr"], origin{text: "flag --rtsp"}},
 	} {
 		if check.got != check.want {
 			t.Errorf("%s is %v, want %v", check.key, check.got, check.want)
 		}
+	}
+}
+
+// TestConfigWithoutRTSP sees that an empty address of RTSP is enough to have none:
+// RTP over UDP, which is on by default, is of no use alone.
+func TestConfigWithoutRTSP(t *testing.T) {
+	c, err := loadConfig("", nil, []setting{{"rtsp.addr", "", "flag --rtsp"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.RTSP.Addr != "" || c.RTSP.UDPAddr != "" {
+		t.Errorf("RTSP is on %q and RTP on %q, want neither", c.RTSP.Addr, c.RTSP.UDPAddr)
 	}
 }
 
@@ -186,7 +200,9 @@ func TestConfigRefuses(t *testing.T) {
 		{`rtsp: {addr: "127.0.0.1:8080"}`, "127.0.0.1:8080 is taken by http.addr"},
 		{`rtsp: {tls_addr: "127.0.0.1:8554"}`, "is taken by rtsp.addr"},
 		{`rtsp: {udp_addr: ":8001"}`, "port 8001 is odd"},
-		{`rtsp: {addr: ""}`, "rtsp.udp_addr is not"},
+		{`rtsp: {addr: "", udp_addr: ":8002"}`, "rtsp.udp_addr is not"},
+		{`http: {hosts: "a.example https://b.example"}`, `"https://b.example" is not a name`},
+		{`http: {origins: "https://a.example b.example"}`, `"b.example" is not an origin`},
 		{`rtsp: {second_publisher: both}`, "none of newest, refuse"},
 		{`http: {addr: ""}`, `"" is not an address`},
 		{`http: {addr: "a b:1"}`, "is not a host"},

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type validator struct {
 func (c *Config) validate(known []problem) []problem {
 	v := validator{c: c}
 	v.listeners()
+	v.web()
 	v.files()
 	v.bucket()
 	v.archive()
@@ -40,6 +42,12 @@ func (v *validator) refuse(key, format string, args ...any) {
 		path = path[:max(0, strings.LastIndexByte(path, '.'))]
 	}
 	v.bad = append(v.bad, problem{from, key, fmt.Sprintf(format, args...)})
+}
+
+// given reports whether a key is set anywhere, and not at its default.
+func (v *validator) given(key string) bool {
+	_, ok := v.c.origin[key]
+	return ok
 }
 
 // require refuses a key that is empty.
@@ -67,8 +75,21 @@ func (v *validator) listeners() {
 	if p := c.RTSP.UDPAddr; p != "" && p.port() != 0 && (p.port()%2 != 0 || p.port() > 65534) {
 		v.refuse("rtsp.udp_addr", "port %d is odd: RTP takes an even port, and RTCP the next one", p.port())
 	}
-	if c.RTSP.UDPAddr != "" && c.RTSP.Addr == "" {
+	if c.RTSP.UDPAddr != "" && c.RTSP.Addr == "" && v.given("rtsp.udp_addr") {
 		v.refuse("rtsp.addr", `is empty, but rtsp.udp_addr is not: RTP over UDP is set up through it; set rtsp.udp_addr: "" too`)
+	}
+}
+
+func (v *validator) web() {
+	for _, h := range v.c.HTTP.Hosts {
+		if strings.ContainsAny(h, "/:@*") {
+			v.refuse("http.hosts", `%q is not a name: write it without scheme and port, such as "cams.example.com"`, h)
+		}
+	}
+	for _, o := range v.c.HTTP.Origins {
+		if err := http.NewCrossOriginProtection().AddTrustedOrigin(o); err != nil {
+			v.refuse("http.origins", `%q is not an origin: write scheme and name, such as "https://wall.example.com"`, o)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // duration is a positive span of time as the config file writes it.
@@ -107,6 +108,18 @@ func (v size) String() string {
 		return fmt.Sprintf("%.0f %s", f, units[i])
 	}
 	return fmt.Sprintf("%.1f %s", f, units[i])
+}
+
+// words are separated by spaces, or by commas.
+type words []string
+
+// UnmarshalText never fails; what the words mean is checked later.
+func (w *words) UnmarshalText(text []byte) error {
+	*w = nil
+	if all := strings.FieldsFunc(string(text), func(r rune) bool { return r == ',' || unicode.IsSpace(r) }); len(all) > 0 {
+		*w = all
+	}
+	return nil
 }
 
 // address is host:port to listen on.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/archive/bucket"
+	"github.com/kineweir/kineweir/datastream/journal"
 	"github.com/kineweir/kineweir/datastream/journal/wal"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
@@ -110,7 +111,7 @@ func (s *server) stop() {
 
 func (s *server) openUsers(context.Context) error {
 	c := s.config
-	if err := os.MkdirAll(c.Data, 0o755); err != nil {
+	if err := os.MkdirAll(c.Data, 0o750); err != nil { // as the bucket in it
 		return fmt.Errorf("data folder: %w", err)
 	}
 	addrs := []string{string(c.HTTP.Addr)}
@@ -140,6 +141,9 @@ func (s *server) openArchive(ctx context.Context) error {
 	}
 	s.bucket = bucket.Measure(store)
 	if s.catalog, err = wal.OpenMeta(filepath.Join(c.Data, "meta"), wal.Options{Logger: s.log}); err != nil {
+		if errors.Is(err, journal.ErrLocked) {
+			return fmt.Errorf("data: another server is running on %s: stop it, or give this one a folder of its own with --data", c.Data)
+		}
 		return fmt.Errorf("open the catalog: %w", err)
 	}
 	s.onStop("catalog", func(context.Context) error { return s.catalog.Close() })

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -88,7 +89,11 @@ type cameraRecord struct {
 const cameraPrefix = "camera/"
 
 func (s *server) openCameras(ctx context.Context) error {
-	settings, err := wal.OpenMeta(filepath.Join(s.config.Data, "settings"), wal.Options{Logger: s.log})
+	dir := filepath.Join(s.config.Data, "settings")
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
+		return fmt.Errorf("open the settings: %w", err) // The passwords of cameras are in there.
+	}
+	settings, err := wal.OpenMeta(dir, wal.Options{Logger: s.log})
 	if err != nil {
 		return fmt.Errorf("open the settings: %w", err)
 	}

@@ -25,7 +25,7 @@ func (s *server) openWeb(context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := web.Options{Addrs: []string{string(s.config.HTTP.Addr)}, Routes: routes, Checks: s.checks(), Open: s.users.Open(), Log: s.log}
+	o := web.Options{Addrs: []string{string(s.config.HTTP.Addr)}, Routes: routes, Checks: s.checks(), Open: s.users.Open(), Hosts: s.config.HTTP.Hosts, Origins: s.config.HTTP.Origins, Log: s.log}
 	if s.config.HTTP.TLS {
 		if o.TLS, err = web.TLSConfig(s.tlsOptions()); err != nil {
 			return err
@@ -36,7 +36,7 @@ func (s *server) openWeb(context.Context) error {
 		if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES) {
 			var op *net.OpError
 			if errors.As(err, &op) {
-				err = op.Err
+				err = op // names the address, and "http.addr" below says the rest
 			}
 			return listenError(err, "http.addr", "tcp", s.config.HTTP.Addr)
 		}

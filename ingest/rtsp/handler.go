@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
@@ -53,7 +54,7 @@ func (h *handler) answer(c *gortsplib.ServerConn, what string, err error) (*base
 		// The library asks for credentials, or ends the connection of wrong ones.
 		return &base.Response{StatusCode: base.StatusUnauthorized}, auth
 	}
-	h.s.o.Log.Warn(what+" refused", "remote", c.NetConn().RemoteAddr(), "status", int(res.StatusCode), "error", err)
+	h.s.refusals.add(what+" refused", 1, fmt.Errorf("to %s, with status %d: %w", c.NetConn().RemoteAddr(), res.StatusCode, err))
 	if res.StatusCode == base.StatusNotFound {
 		return res, nil // a player may ask again on the same connection
 	}
@@ -73,6 +74,16 @@ func statusText(err error) string {
 		text = text[:longest] + "..."
 	}
 	return text
+}
+
+// guessDelay is how late a wrong password is answered, and its connection closed.
+const guessDelay = 500 * time.Millisecond
+
+func (s *Server) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-s.ctx.Done():
+	}
 }
 
 // guard keeps a mistake of ours in one connection.
@@ -121,8 +132,12 @@ func (h *handler) authorize(c *gortsplib.ServerConn, req *base.Request, a ingest
 		return "", liberrors.ErrServerAuth{}
 	}
 	password, known := auth.Password(user)
+	if !known && auth.Allowed(user, a, name) {
+		return "", nil // everybody may, and a player that sends a password unasked is somebody
+	}
 	if ok := check(c, password); !ok || !known {
-		h.s.o.Log.Warn("wrong user or password", "remote", c.NetConn().RemoteAddr(), "user", user, "stream", name)
+		h.s.refusals.add("wrong user or password", 1, fmt.Errorf("from %s, user %q, stream %s", c.NetConn().RemoteAddr(), user, name))
+		h.s.pause(guessDelay)
 		return "", liberrors.ErrServerAuth{}
 	}
 	if !auth.Allowed(user, a, name) {

@@ -64,6 +64,7 @@ type Server struct {
 	servers  []*gortsplib.Server
 	addr     net.Addr
 	tlsAddr  net.Addr
+	refusals *warnings // anybody can cause them, as often as they like
 
 	mu         sync.Mutex // guards the field below
 	recordings map[*recording]struct{}
@@ -78,7 +79,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if o.TLSAddr != "" && o.TLSConfig == nil {
 		return nil, errors.New("rtsp: an address for RTSPS needs a certificate")
 	}
-	s := &Server{o: o, recordings: map[*recording]struct{}{}}
+	s := &Server{o: o, recordings: map[*recording]struct{}{}, refusals: newWarnings(o.Log, time.Now)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.listen(); err != nil {
 		s.Close()
@@ -180,6 +181,7 @@ func (s *Server) Close() {
 		srv.Close()
 	}
 	s.watching.Wait()
+	s.refusals.flush()
 }
 
 // watch ends publishers whose packets make no access units: a changed SSRC, an
@@ -193,6 +195,7 @@ func (s *Server) watch() {
 			return
 		case <-tick.C:
 		}
+		s.refusals.flush()
 		for _, rec := range s.stalled() {
 			rec.end(errStalled)
 		}

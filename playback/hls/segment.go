@@ -83,12 +83,14 @@ func (p *Packager) segment(ctx context.Context, name fragments.StreamName, r *Re
 	if err != nil {
 		return nil, err
 	}
-	if !r.Range.Start.IsZero() && !within(first, r.Range) {
-		return nil, fmt.Errorf("stream %s, fragment %s: %w", name, r.Number, ErrOutside)
-	}
 	entries := []*archive.Entry{first}
 	if r.Count > 1 {
 		if entries, err = p.following(ctx, name, first, r.Count); err != nil {
+			return nil, err
+		}
+	}
+	if !r.Range.Start.IsZero() {
+		if err := p.inRange(ctx, name, r.Range, entries); err != nil {
 			return nil, err
 		}
 	}
@@ -110,13 +112,30 @@ func (p *Packager) segment(ctx context.Context, name fragments.StreamName, r *Re
 	return c, nil
 }
 
-// lead is how far before the start of its range a fragment may lie: as far as
-// playback.Select looks back for a key frame.
-const lead = 15*time.Minute + time.Minute
-
-func within(e *archive.Entry, r playback.Range) bool {
-	r.Start = r.Start.Add(-lead)
-	return overlaps(e, r)
+// inRange returns ErrOutside unless a playlist of the range names all entries,
+// which are consecutive: a right to view may be for a range alone. What lies
+// before the start is in it only where decoding has to begin there.
+func (p *Packager) inRange(ctx context.Context, name fragments.StreamName, r playback.Range, entries []*archive.Entry) error {
+	first, last := entries[0], entries[len(entries)-1]
+	outside := fmt.Errorf("stream %s, fragment %s: %w", name, first.Number, ErrOutside)
+	if !r.Open() && !playback.Stamp(last, r.Clock).Before(r.End) {
+		return outside
+	}
+	if overlaps(first, r) {
+		return nil
+	}
+	for e, err := range playback.Select(ctx, p.src, name, r) {
+		if err != nil {
+			return err
+		}
+		if !e.Number.Less(first.Number) {
+			if e.Number == first.Number {
+				return nil
+			}
+			break
+		}
+	}
+	return outside
 }
 
 // following returns count fragments, beginning with first.
