@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,10 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/web/auth"
 )
 
 // publisher is a connection on which a camera publishes.
@@ -81,8 +84,11 @@ func (d *demo) camera(ctx context.Context, camera demoCamera, l listening) error
 	if err != nil {
 		return err
 	}
-	p, err := d.dial(ctx, l.RTSP+"/"+string(camera.name), c.tracks)
+	p, err := d.dial(ctx, cmp.Or(l.Publish, l.RTSP)+"/"+string(camera.name), c.tracks)
 	if err != nil {
+		if l.Credentials != "" {
+			err = fmt.Errorf("%w; it publishes as user %s of %s, who needs the right to", err, auth.FirstUser, l.Credentials)
+		}
 		return err
 	}
 	defer p.Close()
@@ -116,7 +122,12 @@ func (d *demo) print(l listening, start time.Time) {
 		fmt.Fprintf(w, "    RTSP   %s/%s\n", l.RTSP, camera.name)
 		fmt.Fprintf(w, "    clip   %s/clip/%s.mp4?start=%d&end=%d (in 20 seconds)\n", l.HTTP, camera.name, start.UnixMilli(), start.Add(20*time.Second).UnixMilli())
 	}
-	fmt.Fprintf(w, "\nPublish one of your own:\n    ffmpeg -re -i FILE -c copy -f rtsp %s/mine\n\n", l.RTSP)
+	where := l.RTSP
+	if l.Credentials != "" {
+		where = strings.Replace(where, "://", "://"+auth.FirstUser+":KEY@", 1)
+		fmt.Fprintf(w, "\nSign in as %s; the key is in %s.\n", auth.FirstUser, l.Credentials)
+	}
+	fmt.Fprintf(w, "\nPublish one of your own:\n    ffmpeg -re -i FILE -c copy -f rtsp %s/mine\n\n", where)
 	if d.keep {
 		fmt.Fprintf(w, "Everything is kept in %s. Ctrl-C stops.\n", d.config.Data)
 		return
@@ -130,6 +141,9 @@ func demoConfig(ctx context.Context, settings []setting) (*Config, error) {
 	c, err := loadConfig("", nil, settings)
 	if err != nil {
 		return nil, err
+	}
+	if c.RTSP.Addr == "" {
+		return nil, &usageError{what: "the cameras of the demo publish over RTSP: --rtsp cannot be empty"}
 	}
 	for _, l := range []struct {
 		key  string

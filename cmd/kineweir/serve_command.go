@@ -42,6 +42,9 @@ type listening struct {
 	HTTP  string // URL of the console, without a slash at the end
 	RTSP  string // URL below which the streams are
 	RTSPS string
+	// Where credentials are needed: the RTSP URL with those of the first user, for
+	// the demo's own cameras, and the file they stand in.
+	Publish, Credentials string
 }
 
 func newLogger(w io.Writer, c LogConfig) *slog.Logger {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 	"syscall"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/kineweir/kineweir/playback/hls"
 	"github.com/kineweir/kineweir/web"
 	"github.com/kineweir/kineweir/web/api"
+	"github.com/kineweir/kineweir/web/auth"
 	ui "github.com/kineweir/kineweir/web/console"
 	"github.com/kineweir/kineweir/web/media"
 	"github.com/kineweir/kineweir/web/metrics"
@@ -129,7 +131,7 @@ func (s *server) checks() []web.Check {
 
 // where returns the URLs of the listeners that are up.
 func (s *server) where() listening {
-	var l listening
+	l := listening{Credentials: s.users.File()}
 	if w := s.web.Load(); w != nil {
 		scheme := "http://"
 		if s.config.HTTP.TLS {
@@ -140,6 +142,9 @@ func (s *server) where() listening {
 	if s.rtsp != nil {
 		if a := s.rtsp.Addr(); a != nil {
 			l.RTSP = "rtsp://" + reachable(a)
+			if key, ok := s.users.Password(auth.FirstUser); ok {
+				l.Publish = "rtsp://" + url.UserPassword(auth.FirstUser, key).String() + "@" + reachable(a)
+			}
 		}
 		if a := s.rtsp.TLSAddr(); a != nil {
 			l.RTSPS = "rtsps://" + reachable(a)
