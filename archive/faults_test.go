@@ -3,6 +3,8 @@ package archive
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -39,7 +41,7 @@ func TestDiskFaults(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				p := newPlace(t)
-				faults := vfs.NewFaults(vfs.OS{})
+				faults := vfs.NewFaults(lazyDisk{})
 				p.opts.FS = faults
 				a := p.open()
 				other := p.record(a, "other")
@@ -147,6 +149,16 @@ func TestIndexFull(t *testing.T) {
 			}
 			if !errors.Is(err, journal.ErrFull) {
 				t.Fatalf("commit: %v", err)
+			}
+			files, _ := filepath.Glob(filepath.Join(p.opts.Dir, "spool", "*", "*"))
+			if !second && len(files) > 0 {
+				t.Fatalf("left behind: %v", files)
+			}
+			if second {
+				whole := listed(t, a, "cam")[0]
+				if info, err := os.Stat(files[0]); err != nil || info.Size() != whole.Offset+whole.Size {
+					t.Fatalf("left behind: %v, %v", info, err)
+				}
 			}
 			if err := r.w.Commit(context.Background(), r.l, f); err != nil {
 				t.Fatalf("tried again: %v", err)

@@ -91,7 +91,7 @@ type strictLane struct {
 
 func openLane(t testing.TB) *wal.Lane {
 	t.Helper()
-	l, err := wal.Open(t.TempDir(), wal.Options{})
+	l, err := wal.Open(t.TempDir(), wal.Options{FS: lazyDisk{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -286,3 +286,36 @@ func TestRetentionResumes(t *testing.T) {
 		p.close(a)
 	}
 }
+
+// TestDeleteWhileUploading: an object that is on its way when its stream is
+// deleted does not stay in the bucket.
+func TestDeleteWhileUploading(t *testing.T) {
+	p := newPlace(t)
+	b := &flaky{Bucket: p.opts.Bucket}
+	p.opts.Bucket = b
+	a := p.open()
+	r := p.record(a, "cam")
+	r.add(1)
+	s, _ := a.stream("cam")
+	if err := a.writeSettings(context.Background(), s, false); err != nil {
+		t.Fatal(err)
+	}
+	b.set(false, 100*time.Millisecond)
+	r.close()
+	for b.count() < 2 { // the upload has begun
+		time.Sleep(time.Millisecond)
+	}
+	if err := a.DeleteStream(context.Background(), "cam"); err != nil {
+		t.Fatal(err)
+	}
+	b.set(false, 0)
+	a.retain(context.Background())
+	settled(t, a)
+	if n := len(keysOf(t, b, "video/cam@")); n == 0 {
+		t.Fatal("the upload did not outlive the deletion: nothing was tested")
+	}
+	a.retain(context.Background())
+	if keys := keysOf(t, b, "video/cam@"); len(keys) > 0 {
+		t.Fatalf("left are %v", keys)
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kineweir/kineweir/archive/bucket"
 	"github.com/kineweir/kineweir/archive/bucket/dir"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
 )
@@ -136,10 +137,30 @@ func newPlace(t testing.TB) *place {
 		t.Fatal(err)
 	}
 	return &place{t: t, clock: clock, opts: Options{
-		Dir: t.TempDir(), Bucket: b, Now: clock.Now, Tick: -1,
+		Dir: t.TempDir(), Bucket: b, Now: clock.Now, Tick: -1, FS: lazyDisk{},
 		RetryMin: time.Millisecond, RetryMax: 5 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}}
+}
+
+// lazyDisk is the real file system without the waiting for the device: no
+// machine dies in these tests, and TestKill, where a process does, has a real one.
+type lazyDisk struct{ vfs.OS }
+
+type lazyFile struct{ vfs.File }
+
+func (lazyFile) Sync() error { return nil }
+
+func (lazyDisk) SyncDir(string) error { return nil }
+
+func (d lazyDisk) Create(name string) (vfs.File, error) {
+	f, err := d.OS.Create(name)
+	return lazyFile{f}, err
+}
+
+func (d lazyDisk) Open(name string) (vfs.File, error) {
+	f, err := d.OS.Open(name)
+	return lazyFile{f}, err
 }
 
 type testLog struct{ t testing.TB }

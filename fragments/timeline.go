@@ -24,9 +24,9 @@ const (
 // timeline turns the time stamps of one track into decode and presentation
 // times counted from the creation of the stream.
 type timeline struct {
-	scale   int64
-	origin  *origin // shared by the tracks
-	leads   bool    // the leading track: its jumps may go back
+	scale  int64
+	origin *origin // shared by the tracks
+	leads  bool    // the leading track: its jumps may go back
 
 	started bool
 	wrap    int64 // added to the publisher's time stamps to undo wraps

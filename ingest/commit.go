@@ -131,7 +131,7 @@ func (q *commitQueue) run() {
 		}
 		q.mu.Unlock()
 		if err != nil {
-			q.sink.Abort(q.lease, f.Number) // while it is open, nothing after it becomes visible
+			q.sink.Abort(q.lease, f.Number) // or it would hold back those behind it
 			q.failed("commit it", err, &q.broken)
 		}
 	}

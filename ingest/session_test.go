@@ -281,11 +281,10 @@ func TestFailingSinkAndCloseTimeout(t *testing.T) {
 		if st := s.Stats(); st.Dropped != 2 || st.Err == nil || st.Units != 60 {
 			t.Errorf("failing sink: %+v", st)
 		}
-		sink.mu.Lock()
-		// A number that stays open holds back all that comes after it.
 		if len(sink.aborted) != 2 {
-			t.Errorf("numbers given up: %v, want those of the two that are lost", sink.aborted)
+			t.Errorf("%d numbers given up, want those of the 2 lost fragments", len(sink.aborted))
 		}
+		sink.mu.Lock()
 		sink.fail, sink.gate = nil, make(chan struct{})
 		sink.mu.Unlock()
 		start := time.Now()

@@ -51,7 +51,7 @@ func (o *origins) checkHost(r *http.Request) error {
 	return &Error{
 		Status: http.StatusMisdirectedRequest, Code: "unknown_host",
 		Message: "this server does not answer to the name " + strconv.Quote(hostOnly(r.Host)) + " without credentials",
-		Hint:    "use its address, or name it in http.hosts, or use credentials (auth.file)",
+		Hint:    "use its address, or have it ask for credentials (auth.file)",
 	}
 }
 
@@ -86,7 +86,7 @@ func (o *origins) checkForged(r *http.Request) error {
 		return &Error{
 			Status: http.StatusForbidden, Code: "cross_origin",
 			Message: "a page of another origin may not change anything here",
-			Hint:    "name the origin in http.origins, or send a key as Authorization: Bearer",
+			Hint:    "use the console of this server, or send a key as Authorization: Bearer",
 			Err:     err,
 		}
 	}

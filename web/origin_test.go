@@ -45,7 +45,7 @@ func TestHostNames(t *testing.T) {
 			if got := res.StatusCode == 200; got != c.ok {
 				t.Errorf("open, host %s, %s: %d %s", c.host, path, res.StatusCode, body)
 			}
-			if !c.ok && (res.StatusCode != http.StatusMisdirectedRequest || !strings.Contains(body, "http.hosts")) {
+			if !c.ok && (res.StatusCode != http.StatusMisdirectedRequest || !strings.Contains(body, "auth.file")) {
 				t.Errorf("open, host %s, %s: %d %s", c.host, path, res.StatusCode, body)
 			}
 		}

@@ -55,6 +55,7 @@ type Server struct {
 	origins *origins
 	http    *http.Server
 	tls     bool
+	drain   time.Duration
 	cancel  context.CancelFunc // ends the context of all requests
 	addrs   []net.Addr
 	counts  counts
@@ -76,7 +77,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{log: o.Log, origins: og, cancel: cancel, tls: o.TLS != nil}
+	s := &Server{log: o.Log, origins: og, cancel: cancel, tls: o.TLS != nil, drain: drain}
 	checks := o.Checks[:len(o.Checks):len(o.Checks)]
 	up := make([]*listenerState, len(listeners))
 	for i, l := range listeners {
@@ -144,7 +145,7 @@ func (s *Server) Addrs() []net.Addr { return s.addrs }
 // Close stops listening, lets the requests under way finish and returns when
 // they have, or when ctx has ended and their connections have been cut.
 func (s *Server) Close(ctx context.Context) error {
-	timer := time.AfterFunc(drain, s.cancel)
+	timer := time.AfterFunc(s.drain, s.cancel)
 	defer timer.Stop()
 	err := s.http.Shutdown(ctx)
 	s.cancel()

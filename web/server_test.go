@@ -282,6 +282,28 @@ func TestCloseEndsWaitersAndCutsTheRest(t *testing.T) {
 	}
 }
 
+func TestCloseEndsWaitersInTime(t *testing.T) {
+	entered := make(chan struct{})
+	base, s := serve(t, Options{Routes: []Route{
+		{"GET /wait", Media, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(entered)
+			<-r.Context().Done()
+		})},
+	}})
+	s.drain = 50 * time.Millisecond
+	go func() {
+		if res, err := http.Get(base + "/wait"); err == nil {
+			_ = res.Body.Close()
+		}
+	}()
+	<-entered
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.Close(ctx); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
 func TestHealth(t *testing.T) {
 	var down error
 	block := make(chan struct{})

@@ -46,10 +46,10 @@ func nextPort(a address) address {
 	return address(net.JoinHostPort(host, strconv.Itoa(a.port()+1)))
 }
 
-// dropTaken switches off what a server can do without, RTSPS and UDP, where its
-// usual port is taken and nobody has asked for it: two servers on one machine
-// then need no more than other addresses for HTTP and RTSP. It returns what to
-// tell of each.
+// dropTaken does without the usual ports of RTSPS and UDP where they are taken
+// and nobody has asked for them: RTSPS is switched off, and UDP, whose port is
+// told to each client, takes any. Two servers on one machine then need no more
+// than other addresses for HTTP and RTSP. It returns what to tell of each.
 func (c *Config) dropTaken(ctx context.Context) (told []string) {
 	for _, l := range []struct {
 		key, network string
@@ -67,7 +67,13 @@ func (c *Config) dropTaken(ctx context.Context) (told []string) {
 		if err == nil && l.also != "" {
 			err = tryListen(ctx, l.network, string(l.also))
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case l.network == "udp":
+			told = append(told, fmt.Sprintf("%s takes any port: %v; set %s to choose one", l.what, err, l.key))
+			host, _, _ := net.SplitHostPort(string(*l.addr))
+			*l.addr = address(net.JoinHostPort(host, "0"))
+		default:
 			told = append(told, fmt.Sprintf("%s is off: %v; set %s to another address to have it", l.what, err, l.key))
 			*l.addr = ""
 		}

@@ -84,9 +84,9 @@ func TestDropTaken(t *testing.T) {
 	}{
 		{"free", "127.0.0.1:0", "", "", "127.0.0.1:0", "", 0},
 		{"TLS taken", taken, "", "", "", "", 1},
-		{"UDP taken", "", takenUDP, "", "", "", 1},
-		{"RTCP taken", "", before, "", "", "", 1},
-		{"asked for", taken, takenUDP, "rtsp.tls_addr", taken, "", 1},
+		{"UDP taken", "", takenUDP, "", "", "127.0.0.1:0", 1},
+		{"RTCP taken", "", before, "", "", "127.0.0.1:0", 1},
+		{"asked for", taken, takenUDP, "rtsp.tls_addr", taken, "127.0.0.1:0", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := quietConfig(t)

@@ -152,9 +152,6 @@ var foreign = []struct {
 // checkForeign finds libraries in places that must not know them.
 func checkForeign(t *tree) (bad []string) {
 	for p, f := range t.product {
-		if f.path == "cmd/kineweir/deps.go" {
-			continue // It only keeps in go.mod what packages still to come import.
-		}
 		for spec, imp := range f.imports {
 			for _, r := range foreign {
 				if inFolder(imp, r.library) && !allowedIn(p.dir, r.only, r.but) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/kineweir/kineweir/archive"
@@ -41,7 +42,7 @@ type server struct {
 	sessions *ingest.Sessions
 	cameras  *cameras
 	rtsp     *rtsp.Server
-	web      *web.Server
+	web      atomic.Pointer[web.Server] // /metrics may be asked before it is set
 }
 
 // step is one part's way to stop.

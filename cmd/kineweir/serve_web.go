@@ -44,7 +44,7 @@ func (s *server) openWeb(context.Context) error {
 		}
 		return err
 	}
-	s.web = server
+	s.web.Store(server)
 	s.onStop("http", server.Close)
 	return nil
 }
@@ -66,7 +66,13 @@ func (s *server) routes() ([]web.Route, error) {
 	}
 	figures := metrics.New(metrics.Options{
 		Archive: s.archive, Bucket: s.bucket, Hub: s.hub, Publishers: metrics.PublishersOf(s.sessions),
-		Server: func() metrics.Server { return s.web }, Access: s.users.Metrics, Version: version(),
+		Server: func() metrics.Server {
+			if w := s.web.Load(); w != nil {
+				return w
+			}
+			return nil
+		},
+		Access: s.users.Metrics, Version: version(),
 	})
 	routes := []web.Route{
 		{Pattern: "/hls/", Kind: web.Media, Handler: player},
@@ -126,12 +132,12 @@ func (s *server) checks() []web.Check {
 // where returns the URLs of the listeners that are up.
 func (s *server) where() listening {
 	l := listening{Credentials: s.users.File()}
-	if s.web != nil {
+	if w := s.web.Load(); w != nil {
 		scheme := "http://"
 		if s.config.HTTP.TLS {
 			scheme = "https://"
 		}
-		l.HTTP = scheme + reachable(s.web.Addrs()[0])
+		l.HTTP = scheme + reachable(w.Addrs()[0])
 	}
 	if s.rtsp != nil {
 		if a := s.rtsp.Addr(); a != nil {

@@ -73,6 +73,7 @@ type CameraStatus struct {
 	State   State
 	Since   time.Time // of the state
 	Err     error     // why it ended last; nil when it never did, or lives
+	Using   Transport // tcp or udp, of the latest attempt; "" before the first
 	Retries int       // attempts that failed in a row
 	Next    time.Time // of the next attempt, while waiting
 }
@@ -85,6 +86,9 @@ type CamerasOptions struct {
 	// Stall is how long no frame may come before the connection is given up,
 	// whatever else the camera sends; default 10 s.
 	Stall time.Duration
+	// Unheard is how long nothing at all may come over UDP before TCP is tried;
+	// default 3 s.
+	Unheard time.Duration
 	// Connect bounds the time from dialling to PLAY; default 15 s.
 	Connect time.Duration
 	// IdleStop is how long an on-demand camera stays connected when nobody
@@ -103,6 +107,8 @@ type CamerasOptions struct {
 type Cameras struct {
 	o CamerasOptions
 
+	changing sync.Mutex // held by Set, Delete and Close, which wait for connections to end
+
 	mu      sync.Mutex // guards the fields below
 	pullers map[fragments.StreamName]*puller
 	closed  bool
@@ -116,6 +122,7 @@ func NewCameras(o CamerasOptions) *Cameras {
 		}
 	}
 	def(&o.Stall, 10*time.Second)
+	def(&o.Unheard, 3*time.Second)
 	def(&o.Connect, 15*time.Second)
 	def(&o.IdleStop, 10*time.Second)
 	def(&o.MinBackoff, time.Second)
@@ -136,31 +143,41 @@ func (c *Cameras) Set(cam Camera) error {
 	if cam.Transport == "" {
 		cam.Transport = Auto
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return ingest.ErrClosed
-	}
-	if old := c.pullers[cam.Name]; old != nil {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	if old := c.get(cam.Name); old != nil {
 		if old.camera == cam {
 			return nil
 		}
 		old.stop()
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ingest.ErrClosed
+	}
 	c.pullers[cam.Name] = startPuller(&c.o, cam)
 	return nil
+}
+
+func (c *Cameras) get(name fragments.StreamName) *puller {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pullers[name]
 }
 
 // Delete removes a camera and reports whether there was one. It returns when
 // its connection has ended.
 func (c *Cameras) Delete(name fragments.StreamName) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := c.pullers[name]
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	p := c.get(name)
 	if p == nil {
 		return false
 	}
 	p.stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	delete(c.pullers, name)
 	return true
 }
@@ -180,9 +197,7 @@ func (c *Cameras) List() []CameraStatus {
 // Wake implements ingest.Waker: it connects to an on-demand camera and returns
 // when it is live, or when an attempt has failed.
 func (c *Cameras) Wake(ctx context.Context, name fragments.StreamName) error {
-	c.mu.Lock()
-	p := c.pullers[name]
-	c.mu.Unlock()
+	p := c.get(name)
 	if p == nil || !p.camera.OnDemand {
 		return nil
 	}
@@ -191,6 +206,8 @@ func (c *Cameras) Wake(ctx context.Context, name fragments.StreamName) error {
 
 // Close ends all connections and waits for them.
 func (c *Cameras) Close() {
+	c.changing.Lock()
+	defer c.changing.Unlock()
 	c.mu.Lock()
 	c.closed = true
 	pullers := c.pullers

@@ -60,6 +60,10 @@ type wanted struct {
 	samples       int // sample rate, audio
 }
 
+func formatH264() *format.H264 {
+	return &format.H264{PayloadTyp: 96, PacketizationMode: 1}
+}
+
 func f(at int64, parts ...[]byte) frame { return frame{at, parts} }
 
 func video(pts int64, key bool, width int, payload ...[]byte) wanted {
@@ -136,7 +140,7 @@ func get(t *testing.T) func(p []*rtp.Packet, err error) []*rtp.Packet {
 	}
 }
 
-var aacLC = &mpeg4audio.AudioSpecificConfig{Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 44100, ChannelConfig: 2, ChannelCount: 2}
+var aacLC = &mpeg4audio.AudioSpecificConfig{Type: mpeg4audio.ObjectTypeAACLC, SampleRate: 44100, ChannelConfig: 2}
 
 func latmConfig() *mpeg4audio.StreamMuxConfig {
 	return &mpeg4audio.StreamMuxConfig{Programs: []*mpeg4audio.StreamMuxConfigProgram{{

@@ -2,7 +2,9 @@ package rtsp
 
 import (
 	"encoding/hex"
+	"flag"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +15,16 @@ import (
 	"github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/ingest"
 )
+
+// TestMain runs more tests at once than there are processors: they wait for
+// clocks and sockets.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // recorder is a sink of sessions that keeps what it is given. With a hub it shows
 // the streams live as well.
@@ -187,3 +199,5 @@ func (w *testWriter) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+func sourceOf(protocol string) ingest.Source { return ingest.Source{Protocol: protocol} }

@@ -1,6 +1,8 @@
 package rtsp
 
 import (
+	"crypto/subtle"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -121,11 +123,7 @@ func (h *handler) authorize(c *gortsplib.ServerConn, req *base.Request, a ingest
 	if auth == nil {
 		return "", nil
 	}
-	user := ""
-	var given headers.Authorization
-	if given.Unmarshal(req.Header["Authorization"]) == nil {
-		user = given.Username
-	}
+	user, check := credentials(req)
 	if user == "" {
 		if auth.Allowed("", a, name) {
 			return "", nil
@@ -137,7 +135,7 @@ func (h *handler) authorize(c *gortsplib.ServerConn, req *base.Request, a ingest
 	if !known && auth.Allowed(user, a, name) {
 		return "", nil // everybody may, and a player that sends a password unasked is somebody
 	}
-	if ok := c.VerifyCredentials(req, user, password); !ok || !known {
+	if ok := check(c, password); !ok || !known {
 		h.s.refusals.add("wrong user or password", 1, fmt.Errorf("from %s, user %q, stream %s", c.NetConn().RemoteAddr(), user, name))
 		h.s.pause(guessDelay)
 		return "", liberrors.ErrServerAuth{}
@@ -146,6 +144,29 @@ func (h *handler) authorize(c *gortsplib.ServerConn, req *base.Request, a ingest
 		return "", refuse(base.StatusForbidden, fmt.Errorf("user %q may not %s stream %s", user, a, name))
 	}
 	return user, nil
+}
+
+// credentials returns the user that a request names, "" for none, and what checks
+// the password. Basic is read here: the library refuses passwords with a colon.
+func credentials(req *base.Request) (user string, check func(c *gortsplib.ServerConn, password string) bool) {
+	v := req.Header["Authorization"]
+	if len(v) == 1 && strings.HasPrefix(v[0], "Basic ") {
+		b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(v[0][len("Basic "):]))
+		user, given, ok := strings.Cut(string(b), ":")
+		if err != nil || !ok {
+			return "", nil
+		}
+		return user, func(_ *gortsplib.ServerConn, password string) bool {
+			return subtle.ConstantTimeCompare([]byte(given), []byte(password)) == 1
+		}
+	}
+	var digest headers.Authorization
+	if digest.Unmarshal(v) != nil {
+		return "", nil
+	}
+	return digest.Username, func(c *gortsplib.ServerConn, password string) bool {
+		return c.VerifyCredentials(req, digest.Username, password)
+	}
 }
 
 // OnSetup prepares one track of a session, whichever way it goes.

@@ -243,6 +243,14 @@ func (p *playing) send(ctx context.Context, au *fragments.AccessUnit) error {
 	if int64(au.Track.TimeScale) != pz.scale {
 		return errors.New("the stream has changed: it must be described again")
 	}
+	now := time.Now()
+	first := pz.reported.IsZero()
+	if pz.due(now, p.s.o.Reports) {
+		// Before the packets, for players that want to know the time of the first.
+		if err := p.report(ctx, pz, au, now); err != nil {
+			return err
+		}
+	}
 	pkts, err := pz.packetize(au)
 	if err != nil {
 		p.log.Debug("access unit not sent", "error", err)
@@ -256,12 +264,14 @@ func (p *playing) send(ctx context.Context, au *fragments.AccessUnit) error {
 			return err
 		}
 	}
-	// The first goes out at once, after the first packets: many players know no
-	// source before that.
-	if now := time.Now(); len(pkts) > 0 && pz.due(now, p.s.o.Reports) {
-		return p.write(ctx, func() error { return p.session.WritePacketRTCP(pz.media, pz.report(au, now)) })
+	if first {
+		return p.report(ctx, pz, au, now) // again, for those that know no source before its packets
 	}
 	return nil
+}
+
+func (p *playing) report(ctx context.Context, pz *packetizer, au *fragments.AccessUnit, now time.Time) error {
+	return p.write(ctx, func() error { return p.session.WritePacketRTCP(pz.media, pz.report(au, now)) })
 }
 
 // write waits while the queue of the library is full.

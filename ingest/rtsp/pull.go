@@ -25,9 +25,11 @@ const maxRedirects = 4
 type connection struct {
 	p        *puller
 	client   *gortsplib.Client
+	udp      bool
 	receiver *receiver
 	body     []byte // the session description
 	kicked   chan error
+	sockets  sockets
 }
 
 // outcome is how far a connection came.
@@ -45,11 +47,12 @@ func (p *puller) connect(ctx context.Context, transport Transport) (outcome, err
 	if err != nil {
 		return unreached, fmt.Errorf("%w: %w", ErrCamera, err)
 	}
-	c := &connection{p: p, kicked: make(chan error, 1)}
+	c := &connection{p: p, udp: transport == UDP, kicked: make(chan error, 1)}
 	c.client = c.newClient(transport, u)
 	if err := c.client.Start2(); err != nil {
 		return unreached, err
 	}
+	defer c.sockets.close() // what the library may have forgotten
 	defer c.client.Close()
 	// The library's own limits are per answer; a camera that dribbles, or sends us
 	// from one place to the next, is ended as a whole.
@@ -82,14 +85,20 @@ func (c *connection) newClient(transport Transport, u *base.URL) *gortsplib.Clie
 		t = gortsplib.TransportUDP
 	}
 	redirects := 0
+	var asked base.Method // the latest request
 	return &gortsplib.Client{
 		Scheme: u.Scheme, Host: u.Host, Transport: &t, UserAgent: userAgent,
-		ReadTimeout: max(o.Stall, o.Connect), WriteTimeout: o.Connect,
-		UDPReadBufferSize: udpReadBuffer,
+		// The library looks at the socket; what counts are the frames, for which watch looks.
+		ReadTimeout: 2 * max(o.Stall, o.Connect), WriteTimeout: o.Connect,
+		AnyPortEnable: true, DialContext: c.sockets.dial, ListenPacket: c.sockets.listen,
 		// Cameras have certificates that they made themselves: the connection is
 		// secret, the camera is who answers at its address.
 		TLSConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
+		OnRequest: func(req *base.Request) { asked = req.Method },
 		OnResponse: func(res *base.Response) {
+			if asked == base.Options && res.StatusCode >= 400 && res.StatusCode != base.StatusUnauthorized {
+				res.StatusCode = base.StatusOK // a camera that does not know OPTIONS may know the rest
+			}
 			if res.StatusCode >= 300 && res.StatusCode < 400 {
 				if redirects++; redirects > maxRedirects {
 					delete(res.Header, "Location")
@@ -101,8 +110,9 @@ func (c *connection) newClient(transport Transport, u *base.URL) *gortsplib.Clie
 				c.body = res.Body
 			}
 		},
-		OnDecodeError: func(error) {}, // the receiver counts for itself
-		OnPacketsLost: func(uint64) {},
+		OnDecodeError:     func(error) {}, // the receiver counts for itself
+		OnPacketsLost:     func(uint64) {},
+		OnTransportSwitch: func(error) {},
 	}
 }
 
@@ -141,6 +151,9 @@ func (c *connection) play(u *base.URL) error {
 
 func (c *connection) setup(baseURL *base.URL, t *receiverTrack) error {
 	if _, err := c.client.Setup(baseURL, t.media, 0, 0); err != nil {
+		if refusesTransport(err) {
+			err = fmt.Errorf("%w: %w", errTransport, err)
+		}
 		return err
 	}
 	c.client.OnPacketRTP(t.media, t.format, func(pkt *rtp.Packet) { c.receiver.packet(t, pkt) })
@@ -153,7 +166,7 @@ func (c *connection) watch(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- c.client.Wait() }()
 	defer func() { c.client.Close(); <-ended }()
-	tick := time.NewTicker(min(c.p.o.Stall/4, time.Second))
+	tick := time.NewTicker(max(min(c.p.o.Stall, c.p.o.Unheard, 4*time.Second)/4, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
@@ -169,13 +182,23 @@ func (c *connection) watch(ctx context.Context) error {
 		if _, err := c.receiver.live(); err != nil {
 			return err
 		}
-		if d := c.receiver.idle(); d > c.p.o.Stall {
+		d := c.receiver.idle()
+		if c.udp && d > c.p.o.Unheard && c.client.Stats().Session.BytesReceived == 0 {
+			return errUnheard
+		}
+		if d > c.p.o.Stall {
 			return fmt.Errorf("%w for %v", errNoFrames, d.Round(time.Second/10))
 		}
 		if c.p.camera.OnDemand && !c.p.inDemand() {
 			return errIdle
 		}
 	}
+}
+
+func refusesTransport(err error) bool {
+	var status liberrors.ErrClientBadStatusCode
+	return errors.As(err, &status) && status.Code == base.StatusUnsupportedTransport ||
+		errors.As(err, &liberrors.ErrClientServerRequestedUDP{}) || errors.As(err, &liberrors.ErrClientServerRequestedTCP{})
 }
 
 // plainer words the errors that people see most.

@@ -34,6 +34,8 @@ var (
 	errIdle      = errors.New("nobody watches")
 	errConnect   = errors.New("the camera takes too long to answer")
 	errRemoved   = errors.New("the camera was removed or changed")
+	errUnheard   = errors.New("nothing comes over UDP")
+	errTransport = errors.New("the camera refuses the transport")
 	errRedirects = errors.New("the camera sends us in a circle")
 )
 
@@ -79,17 +81,22 @@ func (p *puller) run(ctx context.Context) {
 		transport = UDP
 	}
 	failures := 0
+	changed := false // the transport, since the latest pause
 	for ctx.Err() == nil {
 		if !p.awaitDemand(ctx) || !p.awaitTurn(ctx) {
 			return
 		}
-		p.enter(StateConnecting, nil)
+		p.enter(StateConnecting, func(s *CameraStatus) { s.Using = transport })
 		far, err := p.connect(ctx, transport)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, errIdle):
 			failures = 0
+			continue
+		case far != lived && !changed && p.mayChange(err):
+			p.log.Info("camera: changing the transport", "from", transport, "reason", err)
+			transport, changed = other(transport), true
 			continue
 		case far == lived:
 			failures = 0
@@ -104,7 +111,13 @@ func (p *puller) run(ctx context.Context) {
 		if !sleep(ctx, pause) {
 			return
 		}
+		changed = false
 	}
+}
+
+// mayChange reports whether the other transport is worth a try at once.
+func (p *puller) mayChange(err error) bool {
+	return p.camera.Transport != TCP && (errors.Is(err, errUnheard) || errors.Is(err, errTransport))
 }
 
 func other(t Transport) Transport {

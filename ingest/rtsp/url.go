@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 )
@@ -13,6 +14,9 @@ const userAgent = "kineweir"
 // parseURL reads an rtsp or rtsps URL. The error never shows it, because it may
 // hold a password.
 func parseURL(raw string) (*base.URL, error) {
+	if !strings.HasPrefix(raw, "rtsp://") && !strings.HasPrefix(raw, "rtsps://") {
+		return nil, errors.New("URL must begin with rtsp:// or rtsps://")
+	}
 	u, err := base.ParseURL(raw)
 	if err != nil {
 		var parse *url.Error
@@ -21,20 +25,8 @@ func parseURL(raw string) (*base.URL, error) {
 		}
 		return nil, fmt.Errorf("URL is not valid: %w", err)
 	}
-	if u.Scheme != "rtsp" && u.Scheme != "rtsps" {
-		return nil, fmt.Errorf("URL begins with %q: use rtsp:// or rtsps://", u.Scheme)
-	}
 	if u.Hostname() == "" {
 		return nil, errors.New("URL names no host")
 	}
 	return u, nil
-}
-
-// redacted shows a URL without its password.
-func redacted(raw string) string {
-	u, err := parseURL(raw)
-	if err != nil {
-		return "(not valid)"
-	}
-	return (*url.URL)(u).Redacted()
 }

@@ -38,8 +38,8 @@ type Archive interface {
 	// ReadRun returns the bytes of a run as stored.
 	ReadRun(ctx context.Context, name fragments.StreamName, e *archive.Entry, run int) ([]byte, error)
 	// OpenRange returns bytes of the object that holds e, from an offset in the
-	// object on. Where it can be, the result is an io.Seeker, relative seeks
-	// included.
+	// object on. The result may be an io.Seeker (io.SeekCurrent, or
+	// errors.ErrUnsupported): then media is passed over instead of read.
 	OpenRange(ctx context.Context, name fragments.StreamName, e *archive.Entry, offset, length int64) (io.ReadCloser, error)
 }
 

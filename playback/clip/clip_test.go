@@ -102,7 +102,6 @@ func save(tb testing.TB, c *clip.Clip) (file string, data []byte) {
 
 type probed struct {
 	Streams []struct {
-		Type     string `json:"codec_type"`
 		Codec    string `json:"codec_name"`
 		Duration string `json:"duration"`
 		Start    string `json:"start_time"`
@@ -129,33 +128,37 @@ func probe(tb testing.TB, file string) probed {
 	return p
 }
 
-// decoded decodes everything and returns the presentation times of the frames
-// of a stream ("v:0"), as ffmpeg shows them.
-func decoded(tb testing.TB, file, stream string) []float64 {
+// decoded decodes everything and returns when each frame of the first video and
+// the first audio track is presented, as ffmpeg shows them.
+func decoded(tb testing.TB, file string) (video, audio []float64) {
 	tb.Helper()
-	out, complaints := playbacktest.Tool(tb, "ffmpeg", strings.Fields("-v warning -i "+file+" -map 0:"+stream+" -fps_mode passthrough -enc_time_base -1 -f framecrc -")...)
+	out, complaints := playbacktest.Tool(tb, "ffmpeg", strings.Fields("-v warning -i "+file+" -fps_mode passthrough -enc_time_base -1 -f framecrc -")...)
 	// No MP4 tells ffmpeg the layout of the channels of PCM.
 	if complaints != "" && !strings.HasPrefix(complaints, "Guessed Channel Layout") {
 		tb.Errorf("ffmpeg: %s", complaints)
 	}
-	var times []float64
-	scale := 0.0
+	scale, isVideo := map[string]float64{}, map[string]bool{}
 	for line := range strings.Lines(out) {
-		if base, ok := strings.CutPrefix(line, "#tb 0: "); ok {
-			num, den, _ := strings.Cut(strings.TrimSpace(base), "/")
-			n, _ := strconv.ParseFloat(num, 64)
-			d, _ := strconv.ParseFloat(den, 64)
-			scale = n / d
+		var index, kind string
+		var num, den float64
+		if n, _ := fmt.Sscanf(line, "#media_type %1s: %s", &index, &kind); n == 2 {
+			isVideo[index] = kind == "video"
 		}
-		if f := strings.Split(line, ","); len(f) > 3 && !strings.HasPrefix(line, "#") {
-			v, err := strconv.ParseFloat(strings.TrimSpace(f[2]), 64)
-			if err != nil {
-				tb.Fatal(err)
-			}
-			times = append(times, v*scale)
+		if n, _ := fmt.Sscanf(line, "#tb %1s: %g/%g", &index, &num, &den); n == 3 {
+			scale[index] = num / den
+		}
+		f := strings.Split(line, ",")
+		if strings.HasPrefix(line, "#") || len(f) < 4 {
+			continue
+		}
+		at := seconds(tb, strings.TrimSpace(f[2])) * scale[f[0]]
+		if isVideo[f[0]] {
+			video = append(video, at)
+		} else {
+			audio = append(audio, at)
 		}
 	}
-	return times
+	return video, audio
 }
 
 func near(a, b, within float64) bool { return math.Abs(a-b) <= within }
@@ -196,14 +199,13 @@ func TestClipPlaysExactlyItsRange(t *testing.T) {
 				if len(p.Streams) != 2 || p.Streams[0].Codec != "h264" || p.Streams[1].Codec != "aac" {
 					t.Fatalf("streams: %+v", p.Streams)
 				}
-				times := decoded(t, file, "v:0")
+				times, audio := decoded(t, file)
 				if n := len(times); n < c.frames-1 || n > c.frames+1 {
 					t.Errorf("%d pictures, want %d", n, c.frames)
 				}
 				if len(times) > 0 && !near(times[0], c.begins, 0.04) {
 					t.Errorf("first picture at %v, want %v", times[0], c.begins)
 				}
-				audio := decoded(t, file, "a:0")
 				if last := audio[len(audio)-1]; !near(last, want, 0.1) || !near(audio[0], 0, 0.03) {
 					t.Errorf("audio from %v to %v, want 0 to %v", audio[0], last, want)
 				}
@@ -310,20 +312,20 @@ func TestGapHoldsTheLastFrame(t *testing.T) {
 	if d := seconds(t, probe(t, file).Format.Duration); !near(d, 18, 0.05) {
 		t.Errorf("duration %v, want 18", d)
 	}
-	times := decoded(t, file, "v:0")
+	times, audio := decoded(t, file)
 	steps(t, times, 0.04, 10.04)
 	if n := len(times); n != 200 {
 		t.Errorf("%d frames, want 200", n)
 	}
 	// The sound goes on, silent.
-	steps(t, decoded(t, file, "a:0"), 0.0213, 0)
+	steps(t, audio, 0.0213, 0)
 }
 
 func TestMissingAudioIsSilence(t *testing.T) {
 	file, _ := save(t, cut(t, silentFor(t, 16*time.Second), 104, 130))
 	probe(t, file)
-	steps(t, decoded(t, file, "v:0"), 0.04, 0)
-	audio := decoded(t, file, "a:0")
+	video, audio := decoded(t, file)
+	steps(t, video, 0.04, 0)
 	steps(t, audio, 0.0213, 0)
 	if last := audio[len(audio)-1]; !near(last, 26, 0.1) {
 		t.Errorf("sound up to %v, want 26", last)
@@ -340,7 +342,7 @@ func TestTimeThatRunsBack(t *testing.T) {
 	record(a, c.Cut(t, v, s)) // the clock was set back by 6 s: 102 to 110
 	file, _ := save(t, cut(t, a, 100, 110))
 	probe(t, file)
-	times := decoded(t, file, "v:0")
+	times, _ := decoded(t, file)
 	for i := range times[1:] {
 		if times[i+1] <= times[i] {
 			t.Fatalf("frame at %v follows one at %v", times[i+1], times[i])
@@ -397,11 +399,8 @@ func TestCodecs(t *testing.T) {
 			if len(p.Streams) != 1 || p.Streams[0].Codec != c.want || !near(seconds(t, p.Format.Duration), 4, 0.05) {
 				t.Errorf("got %+v", p)
 			}
-			kind := "a:0"
-			if p.Streams[0].Type == "video" {
-				kind = "v:0"
-			}
-			if times := decoded(t, file, kind); !near(times[0], 0, 0.05) || !near(times[len(times)-1], 4, 0.2) {
+			video, audio := decoded(t, file)
+			if times := append(video, audio...); !near(times[0], 0, 0.05) || !near(times[len(times)-1], 4, 0.2) {
 				t.Errorf("frames from %v to %v", times[0], times[len(times)-1])
 			}
 		})

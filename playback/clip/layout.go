@@ -39,6 +39,7 @@ type builder struct {
 
 	tracks  []*track
 	chunks  []chunk
+	buf     []byte // of heads
 	samples int
 	leftOut []string
 
@@ -180,7 +181,7 @@ func (b *builder) addRun(e *archive.Entry, i int) error {
 	from, to := nearest(b.start-int64(preroll), t.scale), nearest(b.end, t.scale)
 	c := chunk{number: e.Number}
 	n := 0
-	h := heads{src: b.m.src, ctx: b.ctx, name: b.name, e: e, run: run}
+	h := heads{src: b.m.src, ctx: b.ctx, name: b.name, e: e, run: run, buf: b.buf}
 	err = h.each(func(p cmaf.Part) error {
 		decode := base + p.DecodeTime
 		for k := range p.Samples {
@@ -203,6 +204,7 @@ func (b *builder) addRun(e *archive.Entry, i int) error {
 		}
 		return nil
 	})
+	b.buf = h.buf
 	if err != nil || n == 0 {
 		return err
 	}

@@ -20,8 +20,9 @@ const (
 	// maxMoof is the largest moof that is believed, bytes.
 	maxMoof = 16 << 20
 	// worthReading is up to how many bytes are read and thrown away rather than
-	// asked for anew, where the archive cannot seek.
-	worthReading = 256 << 10
+	// asked for anew, where the archive cannot seek: between what a local disk and
+	// what an object store would like.
+	worthReading = 64 << 10
 )
 
 // heads walks the moof boxes of one run and passes over its media.
@@ -115,11 +116,11 @@ func (h *heads) more(n int64) error {
 // seek makes the next byte that is read that at the offset at.
 func (h *heads) seek(at int64) error {
 	if h.body != nil {
-		s, ok := h.body.(io.Seeker)
-		if ok {
-			_, err := s.Seek(at-h.at, io.SeekCurrent)
-			h.at = at
-			return err
+		if s, ok := h.body.(io.Seeker); ok {
+			if _, err := s.Seek(at-h.at, io.SeekCurrent); !errors.Is(err, errors.ErrUnsupported) {
+				h.at = at
+				return err
+			}
 		}
 		if ahead := at - h.at; ahead >= 0 && ahead <= worthReading {
 			_, err := io.CopyN(io.Discard, h.body, ahead)

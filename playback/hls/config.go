@@ -78,14 +78,17 @@ func bitRate(bytes, ns int64) int64 {
 	return int64(math.Ceil(float64(bytes) * 8e9 / float64(ns)))
 }
 
-// roundRate gives a measured frame rate the exact value it stands for, when
-// that is within 500 ppm, by which decode times may be slewed: a whole number,
-// or one divided by 1.001.
+// roundRate gives a measured frame rate the exact value it stands for: the
+// nearer of a whole number and one divided by 1.001, when that is within 0.15 %,
+// for decode times are slewed to follow the clock of the publisher.
 func roundRate(f float64) float64 {
-	for _, exact := range [...]float64{math.Round(f), math.Round(f*1.001) / 1.001} {
-		if math.Abs(f-exact) <= exact*500e-6 {
-			return exact
-		}
+	whole, ntsc := math.Round(f), math.Round(f*1.001)/1.001
+	exact := whole
+	if math.Abs(f-ntsc) < math.Abs(f-whole) {
+		exact = ntsc
+	}
+	if math.Abs(f-exact) <= exact*1.5e-3 {
+		return exact
 	}
 	return f
 }

@@ -120,7 +120,11 @@ func (m *media) appendRow(b []byte, i int, at *place) []byte {
 		f := &m.l.configs[at.known]
 		b = appendFill(b, f.hash, ticks(c.start, f.timeScale()), ticks(c.duration, f.timeScale()))
 	} else {
-		b = appendSegment(b, m.l.id, r.number, int(r.count))
+		lead := int64(0)
+		if c.lead > 0 {
+			lead = ticks(c.lead, m.l.configs[c.config].timeScale())
+		}
+		b = appendSegment(b, m.l.id, r.number, int(r.count), lead)
 	}
 	return append(append(b, m.query...), '\n')
 }

@@ -18,7 +18,8 @@ import (
 //	index.m3u8?start=…&end=…&time=…            multivariant, a range
 //	live-<track>.m3u8  index-<track>.m3u8      media playlists
 //	<born>/init-<config>.mp4                   initialisation segment
-//	<born>/<track>-<epoch>-<counter>.m4s       one fragment; "-<count>" more: several joined
+//	<born>/<track>-<epoch>-<counter>.m4s       one fragment; "-<count>" more: several joined;
+//	                                           "-<count>-<lead>": silence comes first, in ticks
 //	<born>/fill-<config>-<start>-<length>.m4s  silence; decode time and length in ticks
 //
 // <born> is when the stream was created, so that the segments of a stream that
@@ -54,6 +55,7 @@ type Request struct {
 	Number fragments.Number // segments: the first fragment
 	Count  int              // segments: fragments
 	Config fragments.ConfigHash
+	Lead   int64 // segments: ticks of silence that come before them
 	Start  int64 // fill: ticks
 	Length int64 // fill: ticks
 }
@@ -156,7 +158,8 @@ func parseSegment(dir, file string, q url.Values) (Request, error) {
 	return r, nil
 }
 
-// parseMedia reads track-epoch-counter[-count] or fill-config-start-length.
+// parseMedia reads track-epoch-counter[-count[-lead]] or
+// fill-config-start-length.
 func (r *Request) parseMedia(f []string) (ok bool) {
 	if len(f) == 4 && f[0] == "fill" {
 		r.Kind = Fill
@@ -165,7 +168,7 @@ func (r *Request) parseMedia(f []string) (ok bool) {
 		r.Length, err2 = strconv.ParseInt(f[3], 10, 64)
 		return r.parseConfig(f[1]) && err1 == nil && err2 == nil && r.Start >= 0 && r.Length > 0
 	}
-	if len(f) != 3 && len(f) != 4 {
+	if len(f) < 3 || len(f) > 5 {
 		return false
 	}
 	r.Kind, r.Count = Segment, 1
@@ -178,9 +181,16 @@ func (r *Request) parseMedia(f []string) (ok bool) {
 		return false
 	}
 	r.Number = fragments.Number{Epoch: epoch, Counter: counter}
-	if len(f) == 4 {
+	least := uint64(2) // one name for one content
+	if len(f) == 5 {
+		least = 1
+		if r.Lead, err1 = strconv.ParseInt(f[4], 10, 64); err1 != nil || r.Lead <= 0 {
+			return false
+		}
+	}
+	if len(f) > 3 {
 		n, err := strconv.ParseUint(f[3], 10, 31)
-		if err != nil || n < 2 || n > maxCount {
+		if err != nil || n < least || n > maxCount {
 			return false
 		}
 		r.Count = int(n)
@@ -254,15 +264,19 @@ func appendBorn(b []byte, born int64) []byte {
 	return append(strconv.AppendInt(b, born, 36), '/')
 }
 
-func appendSegment(b []byte, track int, n fragments.Number, count int) []byte {
+func appendSegment(b []byte, track int, n fragments.Number, count int, lead int64) []byte {
 	b = strconv.AppendInt(b, int64(track), 10)
 	b = append(b, '-')
 	b = strconv.AppendUint(b, n.Epoch, 10)
 	b = append(b, '-')
 	b = strconv.AppendUint(b, n.Counter, 10)
-	if count > 1 {
+	if count > 1 || lead > 0 {
 		b = append(b, '-')
 		b = strconv.AppendInt(b, int64(count), 10)
+	}
+	if lead > 0 {
+		b = append(b, '-')
+		b = strconv.AppendInt(b, lead, 10)
 	}
 	return append(b, ".m4s"...)
 }

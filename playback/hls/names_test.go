@@ -30,9 +30,10 @@ func TestParseRequestReadsWhatPlaylistsWrite(t *testing.T) {
 		{(&Request{Live: true, Window: time.Minute}).mediaURI(nil, 1), Request{Kind: Media, Live: true, Window: time.Minute, Track: 1}},
 		{(&Request{Range: r, Join: 14 * time.Second}).mediaURI(nil, 2), Request{Kind: Media, Range: r, Join: 14 * time.Second, Track: 2}},
 		{appendInit(appendBorn(nil, born), hash), Request{Kind: Init, Born: born, Config: hash}},
-		{appendSegment(appendBorn(nil, born), 2, fragments.Number{Epoch: 3, Counter: 1234}, 1), Request{Kind: Segment, Born: born, Track: 2, Number: fragments.Number{Epoch: 3, Counter: 1234}, Count: 1}},
-		{appendSegment(appendBorn(nil, born), 2, fragments.Number{Epoch: 3, Counter: 1}, 8), Request{Kind: Segment, Born: born, Track: 2, Number: fragments.Number{Epoch: 3, Counter: 1}, Count: 8}},
-		{append(appendSegment(appendBorn(nil, born), 1, fragments.Number{}, 1), (&Request{Range: r, Token: "t"}).segmentQuery()...), Request{Kind: Segment, Born: born, Track: 1, Count: 1, Range: r}},
+		{appendSegment(appendBorn(nil, born), 2, fragments.Number{Epoch: 3, Counter: 1234}, 1, 0), Request{Kind: Segment, Born: born, Track: 2, Number: fragments.Number{Epoch: 3, Counter: 1234}, Count: 1}},
+		{appendSegment(appendBorn(nil, born), 2, fragments.Number{Epoch: 3, Counter: 1}, 8, 0), Request{Kind: Segment, Born: born, Track: 2, Number: fragments.Number{Epoch: 3, Counter: 1}, Count: 8}},
+		{appendSegment(appendBorn(nil, born), 2, fragments.Number{Epoch: 3, Counter: 1}, 1, 9600), Request{Kind: Segment, Born: born, Track: 2, Number: fragments.Number{Epoch: 3, Counter: 1}, Count: 1, Lead: 9600}},
+		{append(appendSegment(appendBorn(nil, born), 1, fragments.Number{}, 1, 0), (&Request{Range: r, Token: "t"}).segmentQuery()...), Request{Kind: Segment, Born: born, Track: 1, Count: 1, Range: r}},
 		{appendFill(appendBorn(nil, born), hash, 480_000, 96_000), Request{Kind: Fill, Born: born, Config: hash, Start: 480_000, Length: 96_000}},
 	} {
 		u, err := url.Parse(string(c.uri))
@@ -71,6 +72,10 @@ func TestParseRequestRefuses(t *testing.T) {
 		{"a/1-1-1.mp4", ""},
 		{"a/1-1-1-1.m4s", ""}, // one fragment is written without a count
 		{"a/1-1-1-1001.m4s", ""},
+		{"a/1-1-1-1-0.m4s", ""},
+		{"a/1-1-1-0-5.m4s", ""},
+		{"a/1-1-1-1--5.m4s", ""},
+		{"a/1-1-1-1-5-5.m4s", ""},
 		{"a/1-999999999999999999-1.m4s", ""},
 		{"a/0-1-1.m4s", ""},
 		{"a/init-00.mp4", ""},

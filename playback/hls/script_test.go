@@ -34,6 +34,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the playlists are into tes
 //	     -a                        nothing of track a
 //	     v=N                       track v has N bytes; else 1 Mbit/s, audio 64 kbit/s
 //	     dep, disc                 dependent, marked as a discontinuity
+//	     late=D, short=D           its audio begins that much later, ends that much earlier
 //	reorder D                      frames are presented D after they are decoded
 //	lag D                          fragments arrive D after they were filmed
 //	epoch N                        of the numbers that follow
@@ -193,6 +194,7 @@ func (s *script) declare(f []string) {
 func (s *script) frag(f []string) {
 	length, times, gap := duration(f[0]), 1, time.Duration(0)
 	without, bytes := map[string]bool{}, map[string]int64{}
+	var late, short time.Duration
 	e := archive.Entry{Object: "o"}
 	for _, opt := range f[1:] {
 		key, value, _ := strings.Cut(opt, "=")
@@ -205,6 +207,10 @@ func (s *script) frag(f []string) {
 			e.Dependent = true
 		case key == "disc":
 			e.Discontinuity = true
+		case key == "late":
+			late = duration(value)
+		case key == "short":
+			short = duration(value)
 		case strings.HasPrefix(key, "-"):
 			without[key[1:]] = true
 		default:
@@ -223,7 +229,11 @@ func (s *script) frag(f []string) {
 		for _, letter := range s.letters {
 			if t := s.tracks[letter]; !without[letter] {
 				tracks = append(tracks, t)
-				next.Runs = append(next.Runs, run(t, s.at, length, bytes[letter]))
+				at, length := s.at, length
+				if t.Kind() == fragments.KindAudio {
+					at, length = at+late, length-late-short
+				}
+				next.Runs = append(next.Runs, run(t, at, length, bytes[letter]))
 			}
 		}
 		s.at += length

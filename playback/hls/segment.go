@@ -77,7 +77,7 @@ func mimeType(k fragments.Kind) string {
 }
 
 // segment returns the runs of one track of r.Count fragments, one after the
-// other.
+// other, and the silence before them.
 func (p *Packager) segment(ctx context.Context, name fragments.StreamName, r *Request) (*Content, error) {
 	first, err := p.src.Entry(ctx, name, r.Number)
 	if err != nil {
@@ -94,12 +94,14 @@ func (p *Packager) segment(ctx context.Context, name fragments.StreamName, r *Re
 			return nil, err
 		}
 	}
-	c := &Content{ETag: fmt.Sprintf(`"%d-%d-%d-%d-%d"`, r.Born, r.Track, r.Number.Epoch, r.Number.Counter, r.Count)}
+	c := &Content{ETag: fmt.Sprintf(`"%d-%d-%d-%d-%d-%d"`, r.Born, r.Track, r.Number.Epoch, r.Number.Counter, r.Count, r.Lead)}
+	lead := r.Lead
 	for _, e := range entries {
-		kind, data, err := p.run(ctx, name, e, r.Track)
+		kind, data, err := p.run(ctx, name, e, r.Track, lead)
 		if err != nil {
 			return nil, err
 		}
+		lead = 0
 		c.Type = mimeType(kind)
 		if c.Data == nil {
 			c.Data = data
@@ -155,8 +157,8 @@ func (p *Packager) following(ctx context.Context, name fragments.StreamName, fir
 }
 
 // run returns one run as it is played: its decode times counted from the
-// creation of the stream, PCM as FLAC.
-func (p *Packager) run(ctx context.Context, name fragments.StreamName, e *archive.Entry, track int) (fragments.Kind, []byte, error) {
+// creation of the stream, PCM as FLAC, and so many ticks of silence before it.
+func (p *Packager) run(ctx context.Context, name fragments.StreamName, e *archive.Entry, track int, lead int64) (fragments.Kind, []byte, error) {
 	i := slices.IndexFunc(e.Runs, func(r archive.EntryRun) bool { return r.Track == track })
 	if i < 0 {
 		return 0, nil, fmt.Errorf("stream %s, fragment %s has nothing of track %d: %w", name, e.Number, track, archive.ErrNoFragment)
@@ -172,6 +174,13 @@ func (p *Packager) run(ctx context.Context, name fragments.StreamName, e *archiv
 	}
 	if err := cmaf.Rebase(data, e.BaseTicks(run.TimeScale)); err != nil {
 		return 0, nil, fmt.Errorf("stream %s, fragment %s, track %d: %w", name, e.Number, track, err)
+	}
+	if lead > 0 {
+		quiet, err := silence(name, t, run.DecodeTime-lead, lead)
+		if err != nil {
+			return 0, nil, err
+		}
+		data = append(quiet, data...)
 	}
 	if cmaf.PlaysAsFLAC(t) {
 		if data, err = cmaf.FLACRun(nil, t, data); err != nil {
@@ -190,15 +199,23 @@ func (p *Packager) fill(name fragments.StreamName, r *Request) (*Content, error)
 	if err != nil {
 		return nil, err
 	}
-	silence, ok := playback.SilenceOf(t)
-	if !ok || r.Length > archive.Ticks(maxFill, t.TimeScale) || r.Start > 1<<60 {
-		return nil, fmt.Errorf("stream %s, silence of track %d: %w", name, t.ID, archive.ErrNoFragment)
+	data, err := silence(name, t, r.Start, r.Length)
+	if err != nil {
+		return nil, err
 	}
-	data := cmaf.AppendPart(nil, t, 1, r.Start, silence.Samples(r.Length))
 	if cmaf.PlaysAsFLAC(t) {
 		if data, err = cmaf.FLACRun(nil, t, data); err != nil {
 			return nil, err
 		}
 	}
 	return &Content{mimeType(t.Kind()), fmt.Sprintf(`"%s-%d-%d"`, r.Config, r.Start, r.Length), data}, nil
+}
+
+// silence returns a part of so many ticks without a sound.
+func silence(name fragments.StreamName, t *fragments.Track, start, length int64) ([]byte, error) {
+	s, ok := playback.SilenceOf(t)
+	if !ok || length > archive.Ticks(maxFill, t.TimeScale) || start < 0 || start > 1<<60 {
+		return nil, fmt.Errorf("stream %s, silence of track %d: %w", name, t.ID, archive.ErrNoFragment)
+	}
+	return cmaf.AppendPart(nil, t, 1, start, s.Samples(length)), nil
 }

@@ -103,6 +103,57 @@ func TestContentErrors(t *testing.T) {
 	}
 }
 
+// TestSegmentsBeginWithSilence asks for silence before audio: it begins that
+// much earlier, runs on into the sound without a hole, and decodes.
+func TestSegmentsBeginWithSilence(t *testing.T) {
+	for _, codec := range []string{"aac", "libopus"} {
+		t.Run(codec, func(t *testing.T) {
+			a := playbacktest.New()
+			a.Create("front", created)
+			m := playbacktest.Encode(t, 2, "-f lavfi -i sine=duration=2 -c:a "+codec)
+			c := playbacktest.Cutter{Created: created, Start: time.Hour, Number: fragments.Number{Epoch: 1}}
+			cut := c.Cut(t, m)
+			cut[0].AddTo(a, "front")
+			p := newPackager(t, a, hls.Options{})
+			e := cut[0].Entry
+			lead := int64(m.Track.TimeScale) * 3 / 10
+			req := hls.Request{Kind: hls.Segment, Born: created.UnixMilli(), Track: 2, Number: e.Number, Count: 1, Lead: lead}
+			got, err := p.Content(context.Background(), "front", req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			next := e.Runs[0].DecodeTime - lead
+			for part, err := range cmaf.Parts(got.Data) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if part.DecodeTime != next {
+					t.Errorf("a part at %d, want %d", part.DecodeTime, next)
+				}
+				next = part.DecodeTime + part.Duration
+			}
+			if want := e.Runs[0].DecodeTime + e.Runs[0].Duration; next != want {
+				t.Errorf("ends at %d, want %d", next, want)
+			}
+			req.Lead = 3600 * int64(m.Track.TimeScale)
+			if _, err := p.Content(context.Background(), "front", req); !errors.Is(err, archive.ErrNoFragment) {
+				t.Errorf("an hour of silence: %v", err)
+			}
+			init, err := p.Content(context.Background(), "front", hls.Request{Kind: hls.Init, Born: req.Born, Config: m.Track.Hash()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(t.TempDir(), "lead.mp4")
+			if err := os.WriteFile(file, append(bytes.Clone(init.Data), got.Data...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, report := playbacktest.Tool(t, "ffmpeg", strings.Fields("-v warning -i "+file+" -f null -")...); report != "" {
+				t.Errorf("ffmpeg: %s", report)
+			}
+		})
+	}
+}
+
 // TestSilenceDecodes writes silence of every codec that can be filled and has
 // ffmpeg decode it: exactly as long as asked for, without a sound.
 func TestSilenceDecodes(t *testing.T) {

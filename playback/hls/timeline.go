@@ -14,7 +14,7 @@ import (
 
 // timeline is a stretch of a stream as the playlists tell it: rows, and per
 // track a line with one cell for each row. It is compact, so that a day of
-// fragments is some megabytes: 64 bytes per row, 40 per cell.
+// fragments is some megabytes: 64 bytes per row, 48 per cell.
 //
 // It grows at its end and, when live, shrinks at its front; a row never changes
 // once it is shown.
@@ -66,6 +66,7 @@ type cell struct {
 	duration int64 // ns
 	bytes    int64
 	samples  int32
+	lead     int64 // ns of silence that come first, within duration
 	config   int32 // index in line.configs; missing: the track is silent here
 }
 
@@ -180,6 +181,14 @@ func (t *timeline) joins(e *archive.Entry, disc bool) bool {
 			return false
 		}
 	}
+	for i := range e.Runs {
+		run := &e.Runs[i]
+		l := t.line(run.Track)
+		c := &l.cells[len(t.rows)-1]
+		if l.configs[l.current].fill && nanos(run.DecodeTime, run.TimeScale)-c.start-c.duration > int64(audible) {
+			return false
+		}
+	}
 	return true
 }
 
@@ -221,6 +230,7 @@ func (t *timeline) push(e *archive.Entry, disc bool) {
 			start: nanos(run.DecodeTime, run.TimeScale), duration: nanos(run.Duration, run.TimeScale),
 			bytes: run.Size, samples: int32(run.Samples), config: l.current,
 		}
+		t.lead(l, &r)
 	}
 	t.rows = append(t.rows, r)
 	for i := range e.Runs {
@@ -232,13 +242,52 @@ func (t *timeline) push(e *archive.Entry, disc bool) {
 // to where it would end with the row.
 func (t *timeline) silent(l *line, r *row) cell {
 	from, to := r.start+l.behind, r.start+r.duration+l.behind
-	if n := len(t.rows); n > 0 && !r.disc {
-		before := &l.cells[n-1]
-		if end := before.start + before.duration; end > from-int64(time.Second) && end < to-r.duration/2 {
-			from = end
-		}
+	if due := t.due(l, r); due > from-int64(time.Second) && due < to-r.duration/2 {
+		from = due
 	}
 	return cell{start: from, duration: to - from, config: missing}
+}
+
+// due is the decode time at which a line has to go on in r, so that nothing is
+// missing or doubled to who plays on from the row before. At a discontinuity
+// players put the leading track of r right behind what it had before, and the
+// other tracks beside it.
+func (t *timeline) due(l *line, r *row) int64 {
+	n := len(t.rows)
+	if n == 0 {
+		return r.start + l.behind
+	}
+	before := &l.cells[n-1]
+	end := before.start + before.duration
+	if r.disc {
+		end += r.start - t.rows[n-1].start - t.rows[n-1].duration
+	}
+	return end
+}
+
+// audible is how long a hole in the sound must be to be filled. Chromium stops
+// before holes that are longer than a frame of the audio, 10 or 20 ms mostly.
+const audible = 10 * time.Millisecond
+
+// reordering is how much earlier than they are shown pictures may be decoded:
+// a first sound that is later by less may well be beside the first picture.
+const reordering = 200 * time.Millisecond
+
+// lead begins the newest cell of a line with silence where a hole is before it:
+// a publisher that stops often has sent its video further than its audio, and
+// one that starts has seldom both at once. The hole before a discontinuity is
+// filled behind it, since the row before may be shown already.
+func (t *timeline) lead(l *line, r *row) {
+	c := &l.cells[len(t.rows)]
+	from, least := t.due(l, r), int64(audible)
+	if len(t.rows) == 0 {
+		from, least = r.start, int64(reordering)
+	}
+	hole := c.start - from
+	if !l.configs[l.current].fill || hole <= least || hole > int64(maxJoin) || from < 0 {
+		return
+	}
+	c.start, c.duration, c.lead = from, c.duration+hole, hole
 }
 
 // settle notes how the newest cell of a line ends.

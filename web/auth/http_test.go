@@ -155,8 +155,15 @@ func TestViewer(t *testing.T) {
 			t.Errorf("%s: %d %q (%v), want %d %q", c.name, status(err), token, err, c.status, c.token)
 		}
 	}
-	if status(s.Admin(request("/", withToken(live)))) != 403 {
-		t.Error("a token opens the API")
+	root, err := s.Viewer(request("/", basic("admin", "admin-secret-0001")), "front-door", never, never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{live, root} {
+		r := request("/", withToken(token))
+		if a, m := status(s.Admin(r)), status(s.Metrics(r)); a != 403 || m != 403 {
+			t.Errorf("a token opens the API (%d) or the metrics (%d)", a, m)
+		}
 	}
 	if err := s.tokens.RevokeUser("family"); err != nil {
 		t.Fatal(err)

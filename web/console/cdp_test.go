@@ -58,7 +58,10 @@ func startBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--mute-audio", "--autoplay-policy=no-user-gesture-required",
+		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		// Tabs of other tests lie in front of one; they are to work as if they were seen.
+		"--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding", "--disable-background-media-suspend",
+		"--mute-audio", "--autoplay-policy=no-user-gesture-required",
 		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := cmd.StderrPipe()
@@ -168,7 +171,7 @@ func (b *browser) open(t *testing.T, url string) *page {
 		return m
 	}
 	context := must(b.call("", "Target.createBrowserContext", map[string]any{}))["browserContextId"]
-	id := must(b.call("", "Target.createTarget", map[string]any{"url": "about:blank", "browserContextId": context}))["targetId"]
+	id := must(b.call("", "Target.createTarget", map[string]any{"url": "about:blank", "browserContextId": context, "newWindow": true}))["targetId"]
 	p := &page{b: b, t: t, id: id}
 	p.session = must(b.call("", "Target.attachToTarget", map[string]any{"targetId": id, "flatten": true}))["sessionId"]
 	b.mu.Lock()
@@ -177,6 +180,7 @@ func (b *browser) open(t *testing.T, url string) *page {
 	for _, domain := range []string{"Page", "Runtime", "Log", "Network", "Audits"} {
 		p.call(domain+".enable", nil)
 	}
+	p.call("Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true}) // tabs beside it have the focus too
 	p.size(1440, 900)
 	p.theme("dark")
 	p.call("Page.navigate", map[string]any{"url": url})
@@ -260,17 +264,21 @@ func (p *page) text(script string) string {
 	return s
 }
 
+// videoState tells of the video what helps to see why it does not play.
+const videoState = `(() => { const v = document.querySelector('video'); return v ? JSON.stringify({at: v.currentTime, paused: v.paused, ready: v.readyState, rate: v.playbackRate, hidden: document.hidden,
+	buffered: [...Array(v.buffered.length).keys()].map(i => [v.buffered.start(i), v.buffered.end(i)]), stage: {...document.querySelector('.stage').dataset}}) : "none"; })()`
+
 // wait waits until a condition holds in the page.
 func (p *page) wait(what, condition string) {
 	p.t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; {
 		var ok bool
-		p.eval(&ok, "Boolean("+condition+")")
+		p.eval(&ok, "(() => { try { return Boolean("+condition+"); } catch { return false; } })()") // the view may not be there yet
 		if ok {
 			return
 		}
 		if time.Now().After(end) {
-			p.t.Fatalf("%s did not happen within 20 s; the page says: %.600s\ntroubles: %v", what, p.text("document.body.innerText"), p.troubles)
+			p.t.Fatalf("%s did not happen within 20 s; the page says: %.600s\nits video: %s\ntroubles: %v", what, p.text("document.body.innerText"), p.text(videoState), p.troubles)
 		}
 		time.Sleep(40 * time.Millisecond)
 	}
@@ -295,6 +303,8 @@ func (p *page) key(key string) {
 	}
 	if len(key) == 1 {
 		params["text"] = key
+	} else if key == "Enter" {
+		params["text"] = "\r"
 	}
 	p.call("Input.dispatchKeyEvent", params)
 	params["type"] = "keyUp"

@@ -4,9 +4,11 @@ import (
 	"compress/gzip"
 	"io"
 	"io/fs"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -112,4 +114,66 @@ func TestNothingComesFromElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Text stands out from what is behind it by 4.5 to 1 or more (WCAG 2.2, 1.4.3),
+// in both sets of colours.
+func TestContrast(t *testing.T) {
+	data, err := files.ReadFile("static/style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	css := string(data)
+	light := css[strings.Index(css, `:root[data-theme="light"] {`):]
+	sets := map[string]string{"dark": css[:strings.Index(css, `:root[data-theme="light"] {`)], "light": light[:strings.Index(light, "}")]}
+	variable := regexp.MustCompile(`--([a-z-]+): #([0-9a-f]{6});`)
+	for theme, text := range sets {
+		colours := map[string][3]float64{}
+		for _, m := range variable.FindAllStringSubmatch(text, -1) {
+			v, _ := strconv.ParseUint(m[2], 16, 32)
+			colours[m[1]] = [3]float64{float64(v >> 16), float64(v >> 8 & 255), float64(v & 255)}
+		}
+		for _, pair := range [][2]string{
+			{"text", "background"},
+			{"text", "surface"},
+			{"text", "raised"},
+			{"muted", "background"},
+			{"muted", "surface"},
+			{"muted", "raised"},
+			{"accent", "surface"},
+			{"accent-text", "accent"},
+			{"bad", "surface"},
+			{"bad", "raised"},
+			{"warn", "surface"},
+			{"live", "surface"},
+			{"idle", "surface"},
+			{"background", "text"},
+			{"background", "bad"},
+		} {
+			a, ok1 := colours[pair[0]]
+			b, ok2 := colours[pair[1]]
+			if !ok1 || !ok2 {
+				t.Fatalf("%s: colours %v are not there", theme, pair)
+			}
+			if c := contrast(a, b); c < 4.5 {
+				t.Errorf("%s: %s on %s: contrast %.2f, want 4.5", theme, pair[0], pair[1], c)
+			}
+		}
+	}
+}
+
+// contrast is the contrast ratio of WCAG 2.2.
+func contrast(a, b [3]float64) float64 {
+	luminance := func(c [3]float64) float64 {
+		for i, v := range c {
+			if v /= 255; v <= 0.04045 {
+				c[i] = v / 12.92
+			} else {
+				c[i] = math.Pow((v+0.055)/1.055, 2.4)
+			}
+		}
+		return 0.2126*c[0] + 0.7152*c[1] + 0.0722*c[2]
+	}
+	x, y := luminance(a), luminance(b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
 }

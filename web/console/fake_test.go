@@ -33,6 +33,7 @@ import (
 const (
 	segment = 2 * time.Second
 	loop    = 15
+	epoch   = 890_000_010 // a segment of the year 2026, a multiple of loop: before all that is played
 )
 
 // between is a stretch of recorded time.
@@ -58,7 +59,6 @@ type house struct {
 var (
 	h264 = &fragments.Track{ID: 1, Codec: fragments.H264, TimeScale: 90000, Width: 1920, Height: 1080}
 	aac  = &fragments.Track{ID: 2, Codec: fragments.AAC, TimeScale: 48000, SampleRate: 48000, Channels: 2}
-	h265 = &fragments.Track{ID: 1, Codec: fragments.H265, TimeScale: 90000, Width: 3840, Height: 2160}
 	vp8  = &fragments.Track{ID: 1, Codec: fragments.VP8, TimeScale: 90000, Width: 640, Height: 480}
 )
 
@@ -336,7 +336,9 @@ func writePlaylist(w http.ResponseWriter, list []int64, kind string, ended bool)
 	if kind != "" {
 		fmt.Fprintf(w, "#EXT-X-PLAYLIST-TYPE:%s\n#EXT-X-MEDIA-SEQUENCE:0\n", kind)
 	} else if len(list) > 0 {
-		fmt.Fprintf(w, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", list[0], (list[0]+loop-1)/loop)
+		// hls.js keeps an array by discontinuity and walks it at every load: the
+		// number must be small.
+		fmt.Fprintf(w, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", list[0], (list[0]+loop-1)/loop-epoch/loop)
 	}
 	fmt.Fprintf(w, "#EXT-X-MAP:URI=\"init.mp4\"\n")
 	for i, n := range list {

@@ -117,7 +117,8 @@ func TestRangeWithGap(t *testing.T) {
 	}
 	b := play(t, playOptions{URL: url, Seconds: total.Seconds() + 6})
 	if len(b.Errors) > 0 || !b.Ended || math.Abs(b.CurrentTime-total.Seconds()) > 0.5 {
-		t.Errorf("played to %.2f of %.2f s, ended %v, errors %v, %d stalls", b.CurrentTime, total.Seconds(), b.Ended, b.Errors, b.Stalls)
+		_, audio, _ := variant(t, url)
+		t.Errorf("played to %.2f of %.2f s, ended %v, errors %v, %d stalls\n%s\n%s", b.CurrentTime, total.Seconds(), b.Ended, b.Errors, b.Stalls, p.text, media(t, audio).text)
 	}
 }
 

@@ -15,7 +15,7 @@ let leave = null; // ends the view that is shown
 const wordmark = () => h("a", { class: "wordmark", href: "#/", "aria-label": "Kineweir: all streams" },
   h("img", { src: "/console/icon.svg", alt: "", width: "28", height: "28" }), h("span", {}, "Kineweir"));
 
-function frame() {
+function frame(signingIn = false) {
   const middle = h("div", { class: "top-middle" });
   const theme = iconButton("sun", "Light or dark", () => window.toggleTheme(), { class: "icon-button theme-button" });
   theme.append(icon("moon"));
@@ -26,7 +26,7 @@ function frame() {
         try { await api.signOut(); } catch (e) { toast(e.message, "bad"); }
         start();
       }));
-  } else if (context.session && !context.session.open) {
+  } else if (context.session && !context.session.open && context.session.anonymous && !signingIn) {
     right.append(h("button", { type: "button", class: "button small", onclick: showSignIn }, "Sign in"));
   }
   top.replaceChildren(wordmark(), middle, right);
@@ -41,10 +41,10 @@ function route() {
   return { name, at: Number(new URLSearchParams(query).get("t")) || null };
 }
 
-function show(view) {
+function show(view, signingIn = false) {
   leave?.abort();
   leave = new AbortController();
-  frame();
+  frame(signingIn);
   for (const d of document.querySelectorAll("dialog")) d.close();
   main.replaceChildren();
   view(main, context, leave.signal);
@@ -65,7 +65,7 @@ function showSignIn() {
   if (main.querySelector(".signin")) return;
   shown = null;
   document.title = "Sign in · Kineweir";
-  show((m) => signInView(m, start));
+  show((m) => signInView(m, start), true);
 }
 
 async function start() {

@@ -28,6 +28,7 @@ const paths = {
   minus: "M5 12h14",
   copy: "M8.5 8.500h11v11h-11zM15.5 8.500v-4h-11v11h4",
   download: "M12 4v11M7 10.500l5 5 5-5M5 19.500h14",
+  push: "M12 16V5M7 9.5l5-5 5 5M5 19.5h14",
   sun: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 2.500v2.500M12 19v2.500M2.5 12h2.500M19 12h2.500M5.3 5.300l1.8 1.800M16.9 16.900l1.8 1.800M18.7 5.300l-1.8 1.800M7.1 16.900l-1.8 1.8",
   moon: "M20 14.500A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.500z",
   grid: "M4.5 4.500h6v6h-6zM13.5 4.500h6v6h-6zM4.5 13.500h6v6h-6zM13.5 13.500h6v6h-6z",
@@ -58,6 +59,11 @@ export function icon(name) {
 // cannot see it and for the tooltip.
 export function iconButton(name, label, onclick, props = {}) {
   return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...props }, icon(name));
+}
+
+// fill replaces what an element holds; what is not there is left out.
+export function fill(e, ...children) {
+  e.replaceChildren(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
 }
 
 // setText changes a text only when it differs, so that selections and screen

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { copy, h, icon, iconButton, setText } from "./dom.js";
-import { bitRate, bytes, duration, fps, stateNames, when } from "./format.js";
+import { bitRate, bytes, codec, duration, fps, stateNames, when } from "./format.js";
 import { grab } from "./player.js";
 import { cameraDialog, cameraForm } from "./camera.js";
 
@@ -115,11 +115,12 @@ function emptyState(context, refresh) {
   const { info, session } = context;
   const port = info.rtsp?.split(":").pop() || "8554";
   const who = session.open ? "" : (session.user || "user") + ":KEY@";
-  const push = (input) => "ffmpeg " + input + " -f rtsp -rtsp_transport tcp \\\n  rtsp://" + who + location.hostname + ":" + port + "/front-door";
+  const push = (...lines) => ["ffmpeg " + lines[0], ...lines.slice(1), "-f rtsp -rtsp_transport tcp", "rtsp://" + who + location.hostname + ":" + port + "/front-door"].join(" \\\n  ");
+  const encode = ["-c:v libx264 -preset veryfast -tune zerolatency", "-g 50 -pix_fmt yuv420p"];
   const commands = [
-    ["A test picture", push("-re -f lavfi -i testsrc2=size=1280x720:rate=25 -c:v libx264 -preset veryfast -tune zerolatency -g 50 -pix_fmt yuv420p")],
-    ["A file, over and over", push("-re -stream_loop -1 -i video.mp4 -c copy")],
-    ["A webcam (Linux)", push("-f v4l2 -i /dev/video0 -c:v libx264 -preset veryfast -tune zerolatency -g 50 -pix_fmt yuv420p")],
+    ["A test picture", push("-re -f lavfi -i testsrc2=size=1280x720:rate=25", ...encode)],
+    ["A file, over and over", push("-re -stream_loop -1 -i video.mp4", "-c copy")],
+    ["A webcam (Linux)", push("-f v4l2 -i /dev/video0", ...encode)],
   ];
   const code = h("code", {}, commands[0][1]);
   const tabs = h("div", { class: "tabs", role: "group", "aria-label": "What to push" }, commands.map(([title, text], i) => h("button", {
@@ -134,7 +135,7 @@ function emptyState(context, refresh) {
     h("h1", {}, "No streams yet"),
     h("p", { class: "lead" }, "Push a stream to this server or let it pull a camera. It appears here by itself, is recorded from its first key frame on, and can be played live and back in time."),
     h("div", { class: "ways" + (canAdd ? "" : " one") },
-      h("section", { class: "way" }, h("h2", {}, icon("forward"), "Push a stream"),
+      h("section", { class: "way" }, h("h2", {}, icon("push"), "Push a stream"),
         h("p", {}, "From anything that speaks RTSP. With ffmpeg:"), tabs,
         h("div", { class: "command" }, h("pre", { tabindex: "0", "aria-label": "command" }, code), iconButton("copy", "Copy the command", () => copy(code.textContent, "Command"))),
         !session.open && h("p", { class: "fine" }, "Put a key with the right to publish in place of KEY.")),
@@ -150,7 +151,6 @@ class Card {
     this.picture = h("canvas", { class: "picture", width: "640", height: "360", "aria-hidden": "true" });
     this.veil = h("div", { class: "veil" }, icon("camera"), h("span", {}));
     this.state = h("span", { class: "state" });
-    this.size = h("span", { class: "chip" });
     this.title = h("h2", {}, name);
     this.facts = h("p", { class: "facts" });
     this.span = h("p", { class: "span" });
@@ -159,8 +159,8 @@ class Card {
     this.stripLabel = h("div", { class: "strip-label", "aria-hidden": "true" }, h("span", {}, "24 h ago"), h("span", {}, "now"));
     this.element = h("li", { class: "card" },
       h("a", { href: "#/" + encodeURIComponent(name) },
-        h("div", { class: "screen" }, this.picture, this.veil, this.state, this.size),
-        h("div", { class: "card-body" }, h("div", { class: "card-title" }, this.title), this.facts, this.span, this.error),
+        h("div", { class: "screen" }, this.picture, this.veil),
+        h("div", { class: "card-body" }, h("div", { class: "card-title" }, this.title, this.state), this.facts, this.span, this.error),
         h("div", { class: "strip-box" }, this.strip, this.stripLabel)));
     this.spans = null;
     this.watcher = new IntersectionObserver(([e]) => {
@@ -181,15 +181,14 @@ class Card {
     this.stream = s;
     this.element.dataset.state = s.state;
     setText(this.state, stateNames[s.state] ?? s.state);
-    const quality = s.height ? (s.height >= 2160 ? "4K" : s.height + "p") : "";
-    setText(this.size, quality);
-    this.size.hidden = !quality;
     setText(this.facts, [s.width ? s.width + " × " + s.height : "", fps(s.fps), bitRate(s.bit_rate)].filter(Boolean).join(" · ") || this.idleText(s));
     setText(this.span, this.spanText(s));
     setText(this.error, s.error ?? "");
     this.error.hidden = !s.error || s.live;
     this.element.querySelector("a").setAttribute("aria-label", s.name + ", " + (stateNames[s.state] ?? s.state));
-    setText(this.veil.lastChild, s.first ? "" : s.live ? "" : "No picture yet");
+    const video = s.tracks.filter((t) => t.kind === "video");
+    const unplayable = video.length > 0 && !video.some((t) => t.playable);
+    setText(this.veil.lastChild, unplayable ? codec(video[0].codec) + " does not play in a browser" : s.tracks.length && !video.length ? "Sound only" : s.first || s.live ? "" : "No picture yet");
     if (this.seen) this.want();
   }
 
@@ -213,7 +212,7 @@ class Card {
       this.stripAt = Date.now();
       this.loadStrip();
     }
-    this.strip.parentElement.hidden = !this.stream.first;
+    this.strip.parentElement.classList.toggle("without", !this.stream.first);
   }
 
   async loadStrip() {
@@ -234,8 +233,8 @@ class Card {
     c.scale(scale, scale);
     c.fillStyle = getComputedStyle(this.strip).getPropertyValue("--recorded-edge");
     for (const s of this.spans) {
-      const x = (s.from - (this.stripTo - stripSpan)) / stripSpan * width;
-      c.fillRect(x, 0, Math.max(1, (s.to - s.from) / stripSpan * width), height);
+      const w = Math.max(2, (s.to - s.from) / stripSpan * width);
+      c.fillRect(Math.min(width - w, (s.from - (this.stripTo - stripSpan)) / stripSpan * width), 0, w, height);
     }
   }
 }

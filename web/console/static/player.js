@@ -48,7 +48,7 @@ export class Player extends EventTarget {
   live() {
     this.mode = "live";
     this.loaded = this.wanted = null;
-    this.video.playbackRate = 1;
+    this.video.playbackRate = this.video.defaultPlaybackRate = 1; // the default is what a load goes back to
     this.load(liveURL(this.stream));
   }
 
@@ -92,6 +92,7 @@ export class Player extends EventTarget {
       enableWorker: false, // fragmented MP4 needs no repacking, and a worker would need a looser content policy
       lowLatencyMode: this.mode === "live",
       startPosition: this.mode === "live" ? -1 : 0,
+      liveSyncDurationCount: 2,
       backBufferLength: 60,
       maxBufferLength: this.mode === "live" ? 20 : 30,
       maxLiveSyncPlaybackRate: this.mode === "live" ? 1.05 : 1,

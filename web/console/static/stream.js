@@ -1,7 +1,7 @@
 // One stream: the player, the time bar, clips, addresses and facts.
 
 import * as api from "./api.js";
-import { copy, dialog, h, icon, iconButton, setText, toast } from "./dom.js";
+import { copy, dialog, fill, h, icon, iconButton, setText, toast } from "./dom.js";
 import { ago, bitRate, bytes, clock, date, duration, fps, stateNames, track, when } from "./format.js";
 import { Player } from "./player.js";
 import { Timebar } from "./timebar.js";
@@ -33,7 +33,7 @@ class StreamView {
     signal.addEventListener("abort", () => {
       this.player.destroy();
       this.bar.destroy();
-      cancelAnimationFrame(this.frame);
+      clearInterval(this.ticking);
     });
     api.poll(() => this.refresh(), 3000, signal);
     this.animate();
@@ -289,6 +289,7 @@ class StreamView {
     try {
       const [s, all] = await Promise.all([api.stream(this.name, { signal: this.signal }), api.streams({ signal: this.signal })]);
       const cameBack = this.stream && !this.stream.live && s.live;
+      if (!this.stream || !this.fitted) this.fit(s);
       this.stream = s;
       if (cameBack && this.player.mode === "live" && this.player.state === "message") this.player.live();
       this.showChooser(all.map((x) => x.name));
@@ -299,6 +300,13 @@ class StreamView {
     }
     this.showFacts();
     this.showState();
+  }
+
+  // fit shows a stream that is young with a time line as short.
+  fit(s) {
+    this.fitted = true;
+    const age = s.first ? Date.now() - Date.parse(s.first) : 0;
+    if (this.player.mode === "live" && age < 2400_000) this.bar.show(age < 240_000 ? 300_000 : age < 720_000 ? 900_000 : 3600_000);
   }
 
   showChooser(names) {
@@ -333,7 +341,7 @@ class StreamView {
   showCover() {
     const { player, stream: s } = this;
     let key = player.state;
-    if (player.state === "message") key += player.message.title + player.message.text;
+    if (player.state === "message") key += Object.values(this.words(player.message)).join() + Boolean(s?.last) + s?.live;
     if (key === this.coverShown) return;
     this.coverShown = key;
     switch (player.state) {
@@ -342,10 +350,8 @@ class StreamView {
         this.cover.replaceChildren(h("span", { class: "spinner", "aria-label": "loading" }));
         break;
       case "message": {
-        const m = player.message;
-        const silent = s?.tracks.filter((t) => !t.playable) ?? [];
-        this.cover.replaceChildren(icon("camera"), h("p", { class: "cover-title" }, m.title), m.text && h("p", {}, m.text),
-          ...silent.map((t) => h("p", {}, t.why ?? "")),
+        const m = this.words(player.message);
+        fill(this.cover, icon("camera"), h("p", { class: "cover-title" }, m.title), m.text && h("p", {}, m.text),
           m.retry && h("p", { class: "fine" }, "Trying again by itself."),
           player.mode === "live" && s?.last ? h("button", { type: "button", class: "button", onclick: () => this.seek(Math.max(Date.parse(s.first), Date.parse(s.last) - 60_000)) }, "Play the last recording")
             : player.mode === "past" && s?.live ? h("button", { type: "button", class: "button", onclick: () => this.goLive() }, "Go live") : null);
@@ -357,6 +363,15 @@ class StreamView {
       default:
         this.cover.replaceChildren();
     }
+  }
+
+  // words says why nothing is played better than the player can, where the state
+  // of the stream is known.
+  words(m) {
+    const s = this.stream;
+    if (!s || s.live || this.player.mode !== "live" || !m.retry) return m;
+    const title = { error: "No signal from the camera", connecting: "Connecting to the camera", idle: "Waking the camera" }[s.state] ?? "Not live";
+    return { title, text: s.error || (s.camera ? "" : "Nobody publishes this stream now."), retry: true };
   }
 
   showSound() {
@@ -374,19 +389,16 @@ class StreamView {
 
   // animate moves the clock and the playhead a few times a second.
   animate() {
-    let last = 0;
-    const step = (now) => {
-      this.frame = requestAnimationFrame(step);
-      if (now - last < 100) return;
-      last = now;
+    // A timer and not requestAnimationFrame: that would have the browser make
+    // sixty frames a second of a page on which little moves but the video.
+    this.ticking = setInterval(() => {
       const ms = this.player.clock();
       if (ms !== null && this.pending && Math.abs(ms - this.pending) < 20_000) this.pending = null;
       if (this.bar.scrubbing !== null) return;
-      if (this.player.state === "message") this.clockBox.hidden = true;
+      if (this.player.state === "message") this.clockBox.hidden = this.badge.hidden = true;
       else this.showClock(ms);
       if (ms !== null && this.player.state !== "message" && !this.pending) this.bar.setPlayhead(ms);
-    };
-    this.frame = requestAnimationFrame(step);
+    }, 125);
   }
 
   showClock(ms) {
@@ -397,7 +409,7 @@ class StreamView {
       setText(this.clockDate, date(ms));
     }
     const live = this.player.mode === "live" && this.bar.scrubbing === null && (behind === null || behind < 20_000);
-    this.badge.hidden = ms === null && !live || this.player.state === "message";
+    this.badge.hidden = ms === null;
     this.badge.classList.toggle("live", live);
     setText(this.badge, live ? "Live" : behind === null ? "" : "−" + ago(behind));
     this.badge.setAttribute("aria-label", live ? "Live" : "Behind now by " + ago(behind ?? 0) + ": go live");

@@ -95,9 +95,11 @@ export class Timebar extends EventTarget {
   }
 
   follow() {
-    const span = this.to - this.from;
-    this.to = Date.now() + span / 60;
+    const span = this.to - this.from, to = Date.now() + span / 60;
+    if (to - this.to < this.perPixel / 2) return;
+    this.to = to;
     this.from = this.to - span;
+    this.announce();
     this.draw();
   }
 
@@ -109,6 +111,9 @@ export class Timebar extends EventTarget {
       const span = this.to - this.from;
       if (ms > this.to && ms < this.to + span / 4) this.pan(span / 2);
     }
+    const x = ms === null ? null : Math.round(this.place(ms) * 2);
+    if (x === this.playheadX) return; // nothing would be seen of it
+    this.playheadX = x;
     this.announce();
     this.draw();
   }
@@ -133,6 +138,7 @@ export class Timebar extends EventTarget {
 
   changed() {
     this.dispatchEvent(new Event("range"));
+    if (!this.tip.hidden) this.point(this.hover);
     this.draw();
     clearTimeout(this.later);
     this.later = setTimeout(() => this.fetch(), 120);

@@ -1,3 +1,5 @@
+//go:build pictures
+
 package console
 
 import (
@@ -10,32 +12,22 @@ import (
 	"github.com/kineweir/kineweir/web/api"
 )
 
+var h265 = &fragments.Track{ID: 1, Codec: fragments.H265, TimeScale: 90000, Width: 3840, Height: 2160}
+
 // shots is where pictures of the console are put for people to look at.
 var shots = flag.String("shots", "", "folder for pictures of the console")
 
 func (p *page) picture(name string) {
 	p.t.Helper()
-	if *shots != "" {
-		p.shot(filepath.Join(*shots, name+".png"))
-	}
+	p.shot(filepath.Join(*shots, name+".png"))
 }
 
-// ago is a stretch of recorded time that began and ended so long ago.
-func ago(from, to time.Duration) between {
-	now := time.Now()
-	return between{now.Add(-from), now.Add(-to)}
-}
-
-const (
-	hour = time.Hour
-	min1 = time.Minute
-)
-
-// TestPictures draws every state of the console into the folder of -shots.
+// TestPictures draws every state of the console, for people to look at:
+//
+//	go test -tags pictures -run TestPictures ./web/console -shots FOLDER
 func TestPictures(t *testing.T) {
 	if *shots == "" {
-		t.Log("no folder is given with -shots: nothing is drawn")
-		return
+		t.Fatal("name a folder for the pictures with -shots")
 	}
 	a, b, c := makeMedia(t, "testsrc2", "1280x720"), makeMedia(t, "mandelbrot", "1280x720"), makeMedia(t, "smptehdbars", "960x540")
 	h := startHouse(t, "", map[fragments.StreamName]*fakeStream{
