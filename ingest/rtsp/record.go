@@ -79,7 +79,7 @@ func (h *handler) record(c *gortsplib.ServerHandlerOnRecordCtx) (err error) {
 		return refuse(base.StatusBadRequest, errors.New("RECORD without ANNOUNCE"))
 	}
 	if err := rec.rx.start(); err != nil {
-		return refuse(base.StatusForbidden, err)
+		return refuse(refusalOf(err), err)
 	}
 	for _, t := range rec.rx.tracks {
 		c.Session.OnPacketRTP(t.media, t.format, func(pkt *rtp.Packet) { rec.rx.packet(t, pkt) })
@@ -135,4 +135,17 @@ func trackNames(tracks []*fragments.Track) []string {
 		}
 	}
 	return names
+}
+
+// refusalOf is the status for a session that cannot be opened. Anything but the
+// rules for publishers is our trouble, such as a full disk: ffmpeg calls 403 a
+// lack of rights, and its user would look for those.
+func refusalOf(err error) base.StatusCode {
+	switch {
+	case errors.Is(err, ingest.ErrBusy):
+		return base.StatusForbidden
+	case errors.Is(err, ingest.ErrTooMany):
+		return base.StatusNotEnoughBandwidth
+	}
+	return base.StatusServiceUnavailable
 }

@@ -311,14 +311,26 @@ func TestNewestPublisherWins(t *testing.T) {
 }
 
 func TestPublishFuncRefuses(t *testing.T) {
-	busy := errors.New("stream cam has a publisher already")
-	s, _ := newTestServer(t, func(o *ServerOptions) {
-		o.Publish = func(fragments.StreamName, []*fragments.Track, ingest.Source, func(error)) (Session, error) {
-			return nil, busy
-		}
-	})
-	if _, err := publish(t, s.url("cam"), nil); err == nil || !strings.Contains(err.Error(), busy.Error()) {
-		t.Errorf("error %v, want %v", err, busy)
+	for _, tc := range []struct {
+		name   string
+		err    error
+		status string
+	}{
+		{"a publisher already", fmt.Errorf("stream cam: %w", ingest.ErrBusy), "403"},
+		{"too many", fmt.Errorf("stream cam: %w", ingest.ErrTooMany), "453"},
+		{"a full disk", errors.New("record stream cam: no space left on device"), "503"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s, _ := newTestServer(t, func(o *ServerOptions) {
+				o.Publish = func(fragments.StreamName, []*fragments.Track, ingest.Source, func(error)) (Session, error) {
+					return nil, tc.err
+				}
+			})
+			_, err := publish(t, s.url("cam"), nil)
+			if err == nil || !strings.Contains(err.Error(), tc.err.Error()) || !strings.Contains(err.Error(), tc.status) {
+				t.Errorf("error %v, want %s and %v", err, tc.status, tc.err)
+			}
+		})
 	}
 }
 

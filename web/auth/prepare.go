@@ -139,8 +139,10 @@ var firstFile = strings.TrimLeft(`
 # Users of kineweir. Changes count within seconds. Keep this file private.
 #
 # A user signs in with its name and its password or the secret of one of its
-# keys: in the console, by HTTP Basic, and by RTSP (Basic and Digest). A secret
-# alone is enough as "Authorization: Bearer SECRET".
+# keys: in the console, by HTTP Basic, and by RTSP (Basic and Digest). By RTSP a
+# name goes with the password, or the first key where there is none; any key goes
+# with its id as the name. A secret alone is enough as "Authorization: Bearer
+# SECRET".
 #
 # Rights: publish and view take names of streams, with * and ?; admin is the
 # whole API and every stream; metrics is /metrics.
