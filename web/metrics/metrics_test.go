@@ -78,7 +78,7 @@ func TestFigures(t *testing.T) {
 		`kineweir_stream_recording{stream="front-door"}`:                                 1,
 		`kineweir_stream_recording{stream="old"}`:                                        0,
 		`kineweir_stream_fps{stream="front-door"}`:                                       24.98,
-		`kineweir_stream_bits_per_second{stream="front-door"}`:                           2.5e6,
+		`kineweir_stream_bytes_per_second{stream="front-door"}`:                          312500,
 		`kineweir_stream_received_units_total{stream="front-door"}`:                      100,
 		`kineweir_stream_received_bytes_total{stream="front-door"}`:                      31250,
 		`kineweir_stream_packets_lost_total{stream="front-door"}`:                        3,

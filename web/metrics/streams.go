@@ -113,7 +113,7 @@ func streamFigures() []figure {
 		{"kineweir_stream_live", Gauge, "1 while somebody publishes the stream.", func(s *stream) (float64, bool) { return truth(s.live != nil), true }},
 		{"kineweir_stream_recording", Gauge, "1 while the stream is being recorded.", ofKept(func(k *archive.StreamStats) float64 { return truth(k.Recording) })},
 		{"kineweir_stream_fps", Gauge, "Video frames received per second, lately.", ofPublisher(func(p *ingest.Stats) float64 { return p.FPS })},
-		{"kineweir_stream_bits_per_second", Gauge, "Payload bits received per second, lately.", ofPublisher(func(p *ingest.Stats) float64 { return p.BitRate })},
+		{"kineweir_stream_bytes_per_second", Gauge, "Bit rate of the stream in bytes per second (times 8 for bits), lately.", ofPublisher(func(p *ingest.Stats) float64 { return p.BitRate / 8 })},
 		{"kineweir_stream_received_units_total", Counter, "Access units received from the publisher.", ofPublisher(func(p *ingest.Stats) float64 { return float64(p.Units) })},
 		{"kineweir_stream_received_bytes_total", Counter, "Payload bytes received from the publisher.", ofPublisher(func(p *ingest.Stats) float64 { return float64(p.Bytes) })},
 		{"kineweir_stream_packets_lost_total", Counter, "Packets lost between the publisher and here.", ofPublisher(func(p *ingest.Stats) float64 { return float64(p.LostPackets) })},

@@ -220,7 +220,7 @@ func TestMetrics(t *testing.T) {
 	waitLive(t, s, "cam", 3)
 	text := string(s.get("/metrics"))
 	for _, want := range []string{
-		`kineweir_stream_fps{stream="cam"} 2`, `kineweir_stream_bits_per_second`, `kineweir_stream_packets_lost_total`, `kineweir_stream_jitter_seconds`,
+		`kineweir_stream_fps{stream="cam"} 2`, `kineweir_stream_bytes_per_second`, `kineweir_stream_packets_lost_total`, `kineweir_stream_jitter_seconds`,
 		`kineweir_stream_lag_seconds`, `kineweir_stream_fragments_total`, `kineweir_stream_spool_bytes`, `kineweir_bucket_`, `process_`, `go_`,
 	} {
 		if !strings.Contains(text, want) {
