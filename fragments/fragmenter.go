@@ -8,7 +8,8 @@ import (
 // FragmenterOptions say where to cut. The zero value of every field but
 // Created and Encode stands for its default.
 type FragmenterOptions struct {
-	// Created is the origin of decode times: the creation of the stream.
+	// Created is the origin of decode times: the creation of the stream stands at
+	// 2 s.
 	Created time.Time
 	// MinDuration is the least length of a fragment that ends at a key frame;
 	// default 1 s.

@@ -74,8 +74,7 @@ type timedUnit struct {
 }
 
 func parseScript(t *testing.T, text string) *script {
-	// Created early enough for decode times to be capture times.
-	s := &script{options: FragmenterOptions{Created: scriptEpoch.Add(-time.Duration(headroom))}}
+	s := &script{options: FragmenterOptions{Created: scriptEpoch}}
 	for n, line := range strings.Split(text, "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		f := strings.Fields(line)

@@ -43,25 +43,31 @@ type timeline struct {
 	pending []int64 // sorted PTS not yet used as DTS
 }
 
-// origin is what decode times are counted from: the creation of the stream,
-// and, where capture times lie before it, a bias that moves all tracks alike.
-// That is so for some moments of a new stream, whose first frames were captured
-// before anybody had heard of it, and for a publisher whose clock was never
-// set. Producer time stamps stay as they are.
+// origin is what decode times are counted from: the creation of the stream, at
+// which they already stand at the headroom, so that there is room for the first
+// frames of a new stream, which were captured before anybody had heard of it.
+// The headroom is the same in every session: what comes later has later decode
+// times. Only for a publisher whose clock was never set the bias is larger; it
+// moves all tracks alike. Producer time stamps stay as they are.
 type origin struct {
 	created int64 // ns since 1970
-	bias    int64 // ns, never negative
+	bias    int64 // ns, headroom at least
 	settled bool
 }
 
-// headroom is what decode times have below the first one: the reorder delay,
-// and tracks that begin earlier than the first to arrive.
-const headroom = int64(2 * time.Second)
+const (
+	// headroom is what decode times have below the creation of the stream: what
+	// was captured before it, the reorder delay, and tracks that begin earlier
+	// than the first to arrive.
+	headroom = int64(2 * time.Second)
+	// earliest is the least decode time that a time line may begin at.
+	earliest = headroom / 2
+)
 
 // settle fixes the bias by au, the first unit of a new time line.
 func (o *origin) settle(au *AccessUnit) {
-	o.settled, o.bias = true, 0
-	if since := int64(au.Capture) - o.created; since < headroom {
+	o.settled, o.bias = true, headroom
+	if since := int64(au.Capture) - o.created; since+o.bias < earliest {
 		o.bias = headroom - since
 	}
 }
