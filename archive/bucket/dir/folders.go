@@ -2,6 +2,7 @@ package dir
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -62,7 +63,14 @@ func (s *Store) makeFolders(d string) error {
 		delete(s.durable, up)
 		s.mu.Unlock()
 	}
-	return os.MkdirAll(d, folderMode)
+	for {
+		// Where a folder exists when it is to be made and is gone when MkdirAll looks
+		// what it is, a Delete has removed it in between. (A file in its place is
+		// ENOTDIR.)
+		if err := os.MkdirAll(d, folderMode); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
 }
 
 // prune removes the folder d and those above it as long as they are empty. Their removal need not be durable.
