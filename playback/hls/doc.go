@@ -10,6 +10,11 @@
 // same discontinuity number, in each. A row whose track was silent is filled
 // with coded silence where the codec can be written, or marked EXT-X-GAP.
 //
+// Decode times of video are served late by the reorder delay, with negative
+// composition offsets: a segment is decoded from the moment its first picture is
+// shown, which is where players put it. Audio behind a hole, as before most
+// discontinuities, begins with silence that fills it.
+//
 // What a browser cannot play as fragmented MP4 is left out of the playlists,
 // and the playlist says so; nothing is transcoded but G.711 and linear PCM,
 // which play as FLAC.

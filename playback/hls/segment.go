@@ -175,6 +175,11 @@ func (p *Packager) run(ctx context.Context, name fragments.StreamName, e *archiv
 	if err := cmaf.Rebase(data, e.BaseTicks(run.TimeScale)); err != nil {
 		return 0, nil, fmt.Errorf("stream %s, fragment %s, track %d: %w", name, e.Number, track, err)
 	}
+	if run.Kind == fragments.KindVideo {
+		if data, err = p.present(ctx, name, e, run, data); err != nil {
+			return 0, nil, fmt.Errorf("stream %s, fragment %s, track %d: %w", name, e.Number, track, err)
+		}
+	}
 	if lead > 0 {
 		quiet, err := silence(name, t, run.DecodeTime-lead, lead)
 		if err != nil {
@@ -188,6 +193,50 @@ func (p *Packager) run(ctx context.Context, name fragments.StreamName, e *archiv
 		}
 	}
 	return run.Kind, data, nil
+}
+
+// present makes the first picture of a run be shown at its first decode time.
+// hls.js puts a segment where its first decode time says: with B-frames, which
+// are decoded ahead, every discontinuity would begin with a hole, and the whole
+// with another.
+func (p *Packager) present(ctx context.Context, name fragments.StreamName, e *archive.Entry, run *archive.EntryRun, data []byte) ([]byte, error) {
+	delay, reordered, err := cmaf.ReorderDelay(data)
+	if err == nil && reordered && e.Dependent {
+		delay, err = p.delayBefore(ctx, name, e, run, delay)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return cmaf.Delay(data, delay)
+}
+
+// delayBefore returns the reorder delay of the last fragment before e that
+// begins with a key frame, whose decode times those of e continue; otherwise
+// when there is none.
+func (p *Packager) delayBefore(ctx context.Context, name fragments.StreamName, e *archive.Entry, run *archive.EntryRun, otherwise int64) (int64, error) {
+	var before *archive.Entry
+	at := 0
+	sel := fragments.Selector{Clock: fragments.ByServer, Start: e.Server.Time().Add(-maxFill)}
+	for f, err := range p.src.Fragments(ctx, name, sel) {
+		if err != nil {
+			return 0, err
+		}
+		if !f.Number.Less(e.Number) {
+			break
+		}
+		if i := slices.IndexFunc(f.Runs, func(r archive.EntryRun) bool { return r.Config == run.Config }); i >= 0 && !f.Dependent {
+			before, at = f, i
+		}
+	}
+	if before == nil {
+		return otherwise, nil
+	}
+	data, err := p.src.ReadRun(ctx, name, before, at)
+	if err != nil {
+		return 0, err
+	}
+	delay, _, err := cmaf.ReorderDelay(data)
+	return delay, err
 }
 
 // maxFill is the longest silence of one segment.

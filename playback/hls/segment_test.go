@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,6 +101,61 @@ func TestContentErrors(t *testing.T) {
 		if !errors.As(err, &refused) || !strings.Contains(err.Error(), "MP3") {
 			t.Errorf("kind %d of MP3: %v", kind, err)
 		}
+	}
+}
+
+// TestSegmentsBeginAtTheirFirstPicture plays video with B-frames, in fragments
+// that begin with a key frame and in ones that begin with a B-frame: decode
+// times run on, and stand at the first picture that is shown.
+func TestSegmentsBeginAtTheirFirstPicture(t *testing.T) {
+	a := playbacktest.New()
+	a.Create("front", created)
+	v := playbacktest.Encode(t, 1, "-f lavfi -i testsrc2=size=160x90:rate=25:duration=6 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 75 -bf 2 -b_strategy 0 -sc_threshold 0")
+	cuts := 0
+	for i := range v.Samples {
+		if s := &v.Samples[i]; i%75 > 25 && s.Offset < v.Samples[0].Offset && cuts <= i/75 {
+			s.Key = true // a B-frame; the cutter cuts here
+			cuts++
+		}
+	}
+	c := playbacktest.Cutter{Created: created, Start: time.Hour, Number: fragments.Number{Epoch: 1}}
+	cut := c.Cut(t, v)
+	if len(cut) != 4 {
+		t.Fatalf("%d fragments, want 4", len(cut))
+	}
+	var next int64
+	for i, f := range cut {
+		f.Entry.Dependent = i%2 == 1
+		f.AddTo(a, "front")
+		p := newPackager(t, a, hls.Options{})
+		got, err := p.Content(context.Background(), "front", hls.Request{Kind: hls.Segment, Born: created.UnixMilli(), Track: 1, Number: f.Entry.Number, Count: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, first, shown := next, int64(0), int64(math.MaxInt64)
+		for part, err := range cmaf.Parts(got.Data) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at == next {
+				first = part.DecodeTime
+			}
+			if i > 0 && part.DecodeTime != at {
+				t.Errorf("fragment %d: a part at %d, want %d", i+1, part.DecodeTime, at)
+			}
+			at = part.DecodeTime
+			for _, s := range part.Samples {
+				shown = min(shown, at+int64(s.Offset))
+				at += int64(s.Duration)
+			}
+		}
+		if !f.Entry.Dependent && shown != first {
+			t.Errorf("fragment %d is decoded from %d and shown from %d on", i+1, first, shown)
+		}
+		next = at
+	}
+	if want := int64(3600) * int64(v.Track.TimeScale); next-want != 6*int64(v.Track.TimeScale) {
+		t.Errorf("ends %d ticks after its start, want 6 s", next-want)
 	}
 }
 
