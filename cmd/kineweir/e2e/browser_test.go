@@ -17,6 +17,7 @@ type playback struct {
 		Now   int64   // when it was shown, ms
 	}
 	Errors []string
+	Holes  []string // of the buffer that the player went on behind
 	Stalls int
 	Levels []struct {
 		Codecs        string

@@ -135,3 +135,28 @@ func TestG711IsAudible(t *testing.T) {
 		t.Errorf("codecs: %+v", b.Levels)
 	}
 }
+
+// B-frames, which ffmpeg's default encoder makes, play live without a hole, and
+// on across a gap.
+func TestBFramesPlay(t *testing.T) {
+	s := serve(t, "")
+	begin := time.Now()
+	const options = "-tune film -bf 2 -x264-params scenecut=0"
+	stop := testCamera(t, "rtsp://"+s.rtsp+"/cam", options)
+	waitLive(t, s, "cam", 4)
+	b := play(t, playOptions{URL: s.http + "/hls/cam/live.m3u8", Seconds: 5})
+	if len(b.Errors) > 0 || b.Decoded < 80 {
+		t.Errorf("live: %d frames, errors %v", b.Decoded, b.Errors)
+	}
+	t.Logf("live: holes %v", b.Holes)
+	stop()
+	stop = testCamera(t, "rtsp://"+s.rtsp+"/cam", options)
+	time.Sleep(5 * time.Second)
+	stop()
+	end := time.Now()
+	b = play(t, playOptions{URL: s.http + "/hls/cam/index.m3u8" + span(begin, end), Seconds: end.Sub(begin).Seconds() + 4})
+	t.Logf("range: played to %.1f s with %d stalls, holes %v", b.CurrentTime, b.Stalls, b.Holes)
+	if len(b.Errors) > 0 || b.CurrentTime < 10 {
+		t.Errorf("range: to %.1f s, errors %v", b.CurrentTime, b.Errors)
+	}
+}
