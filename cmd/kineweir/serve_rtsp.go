@@ -7,9 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 	"github.com/kineweir/kineweir/datastream/journal/wal"
@@ -74,6 +73,8 @@ type cameras struct {
 	pull  *rtsp.Cameras
 	fixed map[fragments.StreamName]bool
 	store journal.Meta
+
+	changing sync.Mutex // so that what is pulled is what is kept
 }
 
 var _ api.Cameras = (*cameras)(nil)
@@ -87,6 +88,10 @@ type cameraRecord struct {
 }
 
 const cameraPrefix = "camera/"
+
+func (r cameraRecord) camera(name fragments.StreamName) rtsp.Camera {
+	return rtsp.Camera{Name: name, URL: r.URL, Transport: rtsp.Transport(r.Transport), OnDemand: r.OnDemand}
+}
 
 func (s *server) openCameras(ctx context.Context) error {
 	dir := filepath.Join(s.config.Data, "settings")
@@ -110,12 +115,13 @@ func (s *server) openCameras(ctx context.Context) error {
 			return fmt.Errorf("cameras.%s: %w", name, err)
 		}
 	}
-	return s.cameras.restore(func(name fragments.StreamName, err error) {
+	s.cameras.restore(func(name fragments.StreamName, err error) {
 		s.log.Error("a camera that was set before cannot be used", "camera", name, "error", err)
 	})
+	return nil
 }
 
-func (c *cameras) restore(bad func(fragments.StreamName, error)) error {
+func (c *cameras) restore(bad func(fragments.StreamName, error)) {
 	for item := range c.store.List(cameraPrefix) {
 		name := fragments.StreamName(strings.TrimPrefix(item.Key, cameraPrefix))
 		var r cameraRecord
@@ -126,11 +132,10 @@ func (c *cameras) restore(bad func(fragments.StreamName, error)) error {
 		if c.fixed[name] {
 			continue // the config file counts
 		}
-		if err := c.pull.Set(rtsp.Camera{Name: name, URL: r.URL, Transport: rtsp.Transport(r.Transport), OnDemand: r.OnDemand}); err != nil {
+		if err := c.pull.Set(r.camera(name)); err != nil {
 			bad(name, err)
 		}
 	}
-	return nil
 }
 
 // List implements api.Cameras.
@@ -156,53 +161,52 @@ func (c *cameras) Set(ctx context.Context, cam api.Camera) error {
 	if c.fixed[cam.Name] {
 		return api.ErrFixedCamera
 	}
-	pulled := rtsp.Camera{Name: cam.Name, URL: cam.URL, Transport: rtsp.Transport(cam.Transport), OnDemand: cam.OnDemand}
+	record := cameraRecord{Version: 1, URL: cam.URL, Transport: cam.Transport, OnDemand: cam.OnDemand}
+	pulled := record.camera(cam.Name)
 	if err := pulled.Validate(); err != nil {
 		return err
 	}
-	value, err := json.Marshal(cameraRecord{Version: 1, URL: cam.URL, Transport: cam.Transport, OnDemand: cam.OnDemand})
+	value, err := json.Marshal(record)
 	if err != nil {
 		return fmt.Errorf("keep camera %s: %w", cam.Name, err)
 	}
-	if err := c.change(ctx, cam.Name, func(key string, revision uint64) error {
-		_, err := c.store.Put(ctx, key, value, revision)
-		return err
-	}); err != nil {
-		return err
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	revision, err := c.revision(cam.Name)
+	if err == nil {
+		_, err = c.store.Put(ctx, cameraPrefix+string(cam.Name), value, revision)
+	}
+	if err != nil {
+		return fmt.Errorf("keep camera %s: %w", cam.Name, err)
 	}
 	return c.pull.Set(pulled)
 }
 
 // Delete implements api.Cameras.
 func (c *cameras) Delete(ctx context.Context, name fragments.StreamName) error {
-	switch known := slices.ContainsFunc(c.pull.List(), func(s rtsp.CameraStatus) bool { return s.Name == name }); {
-	case c.fixed[name]:
+	if c.fixed[name] {
 		return api.ErrFixedCamera
-	case !known:
+	}
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	revision, err := c.revision(name)
+	if err == nil && revision > 0 {
+		err = c.store.Delete(ctx, cameraPrefix+string(name), revision)
+	}
+	if err != nil {
+		return fmt.Errorf("forget camera %s: %w", name, err)
+	}
+	if !c.pull.Delete(name) {
 		return api.ErrNoCamera
 	}
-	if err := c.change(ctx, name, func(key string, revision uint64) error { return c.store.Delete(ctx, key, revision) }); err != nil {
-		return err
-	}
-	c.pull.Delete(name)
 	return nil
 }
 
-// change does a compare-and-set until nobody was in between.
-func (c *cameras) change(ctx context.Context, name fragments.StreamName, do func(key string, revision uint64) error) error {
-	key := cameraPrefix + string(name)
-	for {
-		_, revision, err := c.store.Get(key)
-		if err != nil && !errors.Is(err, journal.ErrAbsent) {
-			return fmt.Errorf("keep camera %s: %w", name, err)
-		}
-		err = do(key, revision)
-		switch {
-		case err == nil, errors.Is(err, journal.ErrAbsent):
-			return nil
-		case !errors.Is(err, journal.ErrConflict) || ctx.Err() != nil:
-			return fmt.Errorf("keep camera %s: %w", name, err)
-		}
-		time.Sleep(time.Millisecond)
+// revision returns that of a camera in the store, 0 when it is not there.
+func (c *cameras) revision(name fragments.StreamName) (uint64, error) {
+	_, revision, err := c.store.Get(cameraPrefix + string(name))
+	if errors.Is(err, journal.ErrAbsent) {
+		return 0, nil
 	}
+	return revision, err
 }
