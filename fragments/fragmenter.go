@@ -43,8 +43,8 @@ func (o FragmenterOptions) withDefaults() FragmenterOptions {
 	return o
 }
 
-// Cutter receives what the Fragmenter cuts, in order. A fragment's number,
-// times and flags are set before Part and End; Begin may set the number.
+// Cutter receives what the Fragmenter cuts, in order. Begin may set the number
+// of the fragment; its times, flags and runs are complete at End.
 type Cutter interface {
 	Begin(f *Fragment)
 	Part(f *Fragment, p *Part)

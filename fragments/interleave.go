@@ -18,7 +18,7 @@ type interleaver struct {
 type queue struct {
 	track  int
 	units  []placed
-	latest int64 // ns, decode time of the newest unit ever queued; -1 before the first
+	latest int64 // ns, decode time of the newest unit ever queued, or from which the first is awaited
 }
 
 func (v *interleaver) put(p placed) {

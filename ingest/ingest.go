@@ -26,7 +26,8 @@ type Sink interface {
 	// become visible in the order of their numbers. It never waits for a disk.
 	Begin(l fragments.Lease) (fragments.Number, error)
 	// Commit makes f durable and visible; when it returns nil, f survives a crash
-	// at any later instant. It does not keep f.
+	// at any later instant. It does not keep f. After an error the number is still
+	// reserved: the caller gives it up, or it holds back those behind it.
 	Commit(ctx context.Context, l fragments.Lease, f *fragments.Fragment) error
 	// Abort gives a reserved number up.
 	Abort(l fragments.Lease, n fragments.Number)

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type Source struct {
 	User     string `json:"user,omitempty"` // "" when not authenticated
 }
 
-// Options configure Sessions. Hub, Sink and Encode are required.
+// Options configure Sessions. Hub, Sink and Cut.Encode are required.
 type Options struct {
 	Hub  *live.Hub
 	Sink Sink
@@ -165,12 +166,7 @@ func (s *Sessions) List() []*Session {
 	for _, ss := range s.open {
 		out = append(out, ss)
 	}
-	slices.SortFunc(out, func(a, b *Session) int {
-		if a.name < b.name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b *Session) int { return cmp.Compare(a.name, b.name) })
 	return out
 }
 
@@ -285,8 +281,8 @@ func (s *Session) Jitter(track int, seconds float64) {
 }
 
 // Close ends the session for a reason, nil when the publisher left in good
-// order: what is open is closed as a fragment and committed. It returns when that is done, or has taken longer than CloseTimeout. Closing
-// twice is fine.
+// order: what is open is closed as a fragment and committed. It returns when
+// that is done, or has taken longer than CloseTimeout. Closing twice is fine.
 func (s *Session) Close(reason error) {
 	s.mu.Lock()
 	if s.closed {
@@ -306,8 +302,12 @@ func (s *Session) Close(reason error) {
 		s.log.Error("close recording", "error", err)
 	}
 	s.owner.forget(s, reason)
+	why := "it said good-bye"
+	if reason != nil {
+		why = reason.Error()
+	}
 	st := s.Stats()
-	s.log.Info("publisher gone", "reason", reason, "fragments", st.Fragments, "dropped", st.Dropped, "lost_packets", st.LostPackets)
+	s.log.Info("publisher gone", "reason", why, "fragments", st.Fragments, "dropped", st.Dropped, "lost_packets", st.LostPackets)
 }
 
 // replace ends the session in favour of a newer publisher.

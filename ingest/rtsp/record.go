@@ -88,7 +88,7 @@ func (h *handler) record(c *gortsplib.ServerHandlerOnRecordCtx) (err error) {
 	rec.conn = c.Conn.NetConn()
 	keep(rec.conn, true) // over UDP ffmpeg says nothing more on it
 	h.s.track(rec, true)
-	rec.log.Info("publishing started", "transport", c.Session.SetuppedTransport().String(), "tracks", trackNames(rec.rx.configurations()))
+	rec.log.Debug("publishing started", "transport", c.Session.SetuppedTransport().String(), "tracks", trackNames(rec.rx.configurations()))
 	return nil
 }
 
@@ -118,7 +118,7 @@ func (rec *recording) closed(err error) {
 	}
 	if rec.conn != nil {
 		keep(rec.conn, false)
-		rec.log.Info("publishing ended", "reason", err)
+		rec.log.Debug("publishing ended", "reason", err)
 	}
 	rec.rx.close(err)
 }

@@ -40,6 +40,29 @@ func drawClock(pic []byte, at time.Time) {
 	}
 }
 
+// drawClocks writes a picture of the clock clockFPS times a second, until ctx
+// ends or nobody reads; drawn is told the time of each before it is written.
+func drawClocks(ctx context.Context, w io.WriteCloser, drawn func(time.Time)) {
+	defer w.Close()
+	pic := make([]byte, clockWidth*clockHeight)
+	tick := time.NewTicker(time.Second / clockFPS)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		// The picture shows milliseconds: its time is cut to them.
+		now := time.Now().Truncate(time.Millisecond)
+		drawClock(pic, now)
+		drawn(now)
+		if _, err := w.Write(pic); err != nil {
+			return
+		}
+	}
+}
+
 // startFFmpeg runs ffmpeg until the test ends or cancel is called; input may
 // be nil.
 func startFFmpeg(t *testing.T, input io.Reader, args string) (cancel func()) {
@@ -73,23 +96,7 @@ func clockCamera(t *testing.T, url, options string) (cancel func()) {
 	t.Helper()
 	r, w := io.Pipe()
 	ctx, stop := context.WithCancel(t.Context())
-	go func() {
-		defer w.Close()
-		pic := make([]byte, clockWidth*clockHeight)
-		tick := time.NewTicker(time.Second / clockFPS)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			drawClock(pic, time.Now())
-			if _, err := w.Write(pic); err != nil {
-				return
-			}
-		}
-	}()
+	go drawClocks(ctx, w, func(time.Time) {})
 	end := startFFmpeg(t, r, fmt.Sprintf("-probesize 32 -analyzeduration 0 -f rawvideo -pix_fmt gray -video_size %dx%d -framerate %d -i - "+
 		"-c:v libx264 -preset ultrafast -tune zerolatency -bf 0 -g %d -pix_fmt yuv420p %s -f rtsp -rtsp_transport tcp %s",
 		clockWidth, clockHeight, clockFPS, clockFPS, options, url))

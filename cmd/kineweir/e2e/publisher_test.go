@@ -53,24 +53,7 @@ func exactCamera(t *testing.T, url string) {
 	drawing, publishing := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer close(drawing)
-		defer in.Close()
-		pic := make([]byte, clockWidth*clockHeight)
-		tick := time.NewTicker(time.Second / clockFPS)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			// The picture shows milliseconds: the capture time is cut to them.
-			now := time.Now().Truncate(time.Millisecond)
-			drawClock(pic, now)
-			drawn <- now
-			if _, err := in.Write(pic); err != nil {
-				return
-			}
-		}
+		drawClocks(ctx, in, func(at time.Time) { drawn <- at })
 	}()
 	go func() { publishing <- publishExact(ctx, url, out, drawn) }()
 	t.Cleanup(func() {
