@@ -9,8 +9,8 @@ import (
 
 // SubscribeOptions bound a subscription. The zero value is good.
 type SubscribeOptions struct {
-	MaxUnits int // queued access units; default 1,024, never less than the cached group
-	MaxBytes int // queued payload bytes; default 64 MiB
+	MaxUnits int // queued access units; by default, and at least, what a cached group may have and one
+	MaxBytes int // queued payload bytes; default 64 MiB, at least what a cached group may have and one
 }
 
 // Subscription reads one live stream. Next is called by one goroutine.
@@ -29,9 +29,6 @@ type Subscription struct {
 }
 
 func newSubscription(p *Publisher, o SubscribeOptions) *Subscription {
-	if o.MaxUnits <= 0 {
-		o.MaxUnits = 1024
-	}
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = 64 << 20
 	}
