@@ -137,7 +137,13 @@ func (s *Server) Restart() {
 }
 
 // Pause stops the server without its noticing (SIGSTOP): connections stay open and nothing answers.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Pause() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+	if err := waitStopped(s.process.Process.Pid); err != nil {
+		s.t.Fatalf("wait for the server to stand still: %v", err)
+	}
+}
 
 // Resume lets a paused server go on.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
