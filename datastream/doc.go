@@ -1,0 +1,11 @@
+// Package datastream is the engine of records: streams cut into shards, each an
+// ordered list of durable records with sequence numbers, kept for as long as
+// the stream says.
+//
+// It owns the nouns (Stream, Shard, SequenceNumber, HashKey, Record, Cursor,
+// Consumer), the shard map and its changes, what a read sees, the limits, and
+// the encryption of what is kept. Records themselves lie in a segment.Store,
+// everything that is decided in a journal.Meta. It speaks no protocol: names of
+// operations, ARNs, tokens and error texts of services belong to the front
+// door.
+package datastream
