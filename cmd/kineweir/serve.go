@@ -171,7 +171,7 @@ func (s *server) openSessions(context.Context) error {
 	s.hub = live.New()
 	s.sessions = ingest.New(ingest.Options{
 		Hub: s.hub, Sink: s.archive.Writer(), RefuseSecond: s.config.RTSP.SecondPublisher == "refuse",
-		MaxSessions: s.config.Limits.Publishers,
+		MaxSessions: s.config.Ingest.MaxPublishers,
 		Cut: fragments.FragmenterOptions{
 			MinDuration: time.Duration(f.MinDuration), MaxDuration: time.Duration(f.MaxDuration),
 			MaxBytes: int(f.MaxBytes), PartDuration: time.Duration(f.PartDuration),
