@@ -2,11 +2,18 @@
 // calls whose order and failure decide whether what was acknowledged is still
 // there after a crash.
 //
-// It owns the real file system ([OS]) and one that fails where a test tells it
-// to ([Faults]). It knows nothing of journals and buffers nothing.
+// It owns the real file system ([OS]), one in memory ([Memory]), and one that
+// fails where a test tells it to ([Faults]). It knows nothing of journals and
+// buffers nothing.
 package vfs
 
-import "io"
+import (
+	"errors"
+	"io"
+)
+
+// ErrLocked answers Lock when the file is held.
+var ErrLocked = errors.New("locked by another holder")
 
 // File is an open file.
 type File interface {
