@@ -2,9 +2,9 @@
 // calls whose order and failure decide whether what was acknowledged is still
 // there after a crash.
 //
-// It owns the real file system ([OS]), one in memory ([Memory]), and one that
-// fails where a test tells it to ([Faults]). It knows nothing of journals and
-// buffers nothing.
+// It owns the real file system ([OS]) and one in memory ([Memory]); for tests,
+// one that fails where it is told to ([Faults]) and one that can be lost at any
+// call ([Crash]). It knows nothing of journals and buffers nothing.
 package vfs
 
 import (
