@@ -20,9 +20,6 @@ type CreateOptions struct {
 	AutoDistribution bool
 }
 
-// onDemandShards is how many shards a stream on demand begins with.
-const onDemandShards = 4
-
 func (o *CreateOptions) check() error {
 	if err := checkName(o.Name, "stream name"); err != nil {
 		return err
@@ -256,15 +253,12 @@ func (e *Engine) finish(s *stream) error {
 	if s.gone {
 		return nil
 	}
-	switch p := s.now(); p.record.Status {
-	case Deleting:
+	switch p := s.now(); {
+	case p.record.Status == Deleting:
 		return e.remove(s)
-	case Updating:
-		if p.record.Plan != nil {
-			return e.reshard(s)
-		}
-		fallthrough
-	case Creating:
+	case p.record.Plan != nil:
+		return e.reshard(s)
+	case p.record.Status != Active:
 		next := *p
 		next.record.Status = Active
 		return e.save(s, next)

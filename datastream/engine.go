@@ -49,7 +49,7 @@ type Engine struct {
 	limits Limits
 	delay  time.Duration
 	logger *slog.Logger
-	rates  rates
+	rates  *rates // nil: any rate
 
 	byName sync.Map // string to *stream
 	byID   sync.Map // uint64 to *stream

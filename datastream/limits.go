@@ -1,6 +1,9 @@
 package datastream
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // Limits are what the engine refuses beyond what can not work at all. The zero
 // value refuses nothing.
@@ -56,23 +59,31 @@ const (
 
 const creatingAtOnce = 5 // streams, and consumers of a stream, that may be CREATING
 
-// rates are the token buckets of control calls; nil: none.
-type rates map[string]*tokens
+// rates are the token buckets of control calls. A nil one allows everything.
+type rates struct {
+	mu     sync.Mutex
+	perSec map[string]*tokens
+}
 
-func newRates() rates {
-	r := rates{}
+func newRates() *rates {
+	r := &rates{perSec: map[string]*tokens{}}
 	for call, rate := range map[string]float64{
 		callCreate: 5, callDelete: 5, callSplit: 5, callMerge: 5, callCount: 10, callWarm: 5,
 		callTag: 5, callUntag: 5, callRegister: 5, callDeregister: 5,
 	} {
 		t := newTokens(rate, rate)
-		r[call] = &t
+		r.perSec[call] = &t
 	}
 	return r
 }
 
-func (r rates) allow(call, stream string) error {
-	if t := r[call]; t != nil && !t.take(1, time.Now()) {
+func (r *rates) allow(call, stream string) error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.perSec[call]; t != nil && !t.take(1, time.Now()) {
 		return refuse(ErrLimit, stream, "Rate exceeded for %s.", call)
 	}
 	return nil

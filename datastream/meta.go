@@ -200,7 +200,7 @@ func (e *Engine) load(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if s.now().record.Status == Active {
+		if r := s.now().record; r.Status == Active && r.Plan == nil {
 			continue
 		}
 		if err := e.finish(s); err != nil {

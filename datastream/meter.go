@@ -8,12 +8,10 @@ import (
 
 // What a shard carries, as the service documents it.
 const (
-	shardInBytes   = 1 << 20  // a second
-	shardInRecords = 1000     // a second
-	shardInLarge   = 10 << 20 // bytes at once, in a stream with large records
-	shardOutBytes  = 2 << 20  // a second
-	shardReads     = 5        // a second
-	shardSeeks     = 5        // a second
+	shardInLarge  = 10 << 20 // bytes at once, in a stream with large records
+	shardOutBytes = 2 << 20  // a second
+	shardReads    = 5        // a second
+	shardSeeks    = 5        // a second
 )
 
 // meter counts what goes through a shard and, where asked, holds it to the
@@ -22,28 +20,29 @@ type meter struct {
 	inBytes, inRecords, inRefused    atomic.Uint64
 	outBytes, outRecords, outRefused atomic.Uint64
 	age                              atomic.Int64
-	gates                            atomic.Pointer[throttles] // made when first asked
+	limits                           atomic.Pointer[throttles] // made when first asked
+	use                              *watch                    // of an on-demand stream; under the stream's ctl
 }
 
 func newMeter() *meter { return &meter{} }
 
 // throttles are the limits of one shard.
 type throttles struct {
+	mu                           sync.Mutex // guards all
 	bytes, records, reads, seeks tokens
-	mu                           sync.Mutex
-	large                        bool      // under mu: bytes are for large records
-	free                         time.Time // under mu: no read before
+	large                        bool      // bytes are for large records
+	free                         time.Time // no read before
 }
 
 func (m *meter) throttles() *throttles {
-	if t := m.gates.Load(); t != nil {
+	if t := m.limits.Load(); t != nil {
 		return t
 	}
-	m.gates.CompareAndSwap(nil, &throttles{
-		bytes: newTokens(shardInBytes, shardInBytes), records: newTokens(shardInRecords, shardInRecords),
+	m.limits.CompareAndSwap(nil, &throttles{
+		bytes: newTokens(shardBytes, shardBytes), records: newTokens(shardRecords, shardRecords),
 		reads: newTokens(shardReads, shardReads), seeks: newTokens(shardSeeks, shardSeeks),
 	})
-	return m.gates.Load()
+	return m.limits.Load()
 }
 
 // takeIn reports whether a record of so many bytes may come in now. A stream
@@ -54,7 +53,7 @@ func (m *meter) takeIn(bytes int, large bool, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if large && !t.large {
-		t.bytes, t.large = newTokens(shardInBytes, shardInLarge), true
+		t.bytes, t.large = newTokens(shardBytes, shardInLarge), true
 	}
 	if !t.records.take(1, now) {
 		return false
@@ -66,7 +65,12 @@ func (m *meter) takeIn(bytes int, large bool, now time.Time) bool {
 	return true
 }
 
-func (m *meter) takeSeek(now time.Time) bool { return m.throttles().seeks.take(1, now) }
+func (m *meter) takeSeek(now time.Time) bool {
+	t := m.throttles()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.seeks.take(1, now)
+}
 
 // takeRead reports whether a read may begin now; paid tells afterwards how much
 // it read.

@@ -24,6 +24,8 @@ func (e *Engine) change(call, name string, f func(s *stream, p *picture) error) 
 		return refuse(ErrNotFound, name, "stream not found")
 	case p.record.Status != Active:
 		return notActive(name, p.record.Status)
+	case p.record.Plan != nil:
+		return notActive(name, Updating) // on-demand scaling
 	case p.broken:
 		return broken(name)
 	}
