@@ -158,7 +158,13 @@ func (l *Lane) cutBack(err error) error {
 	if !vfs.NoRoom(err) {
 		return l.failed(err)
 	}
-	if cutErr := l.out.Truncate(l.active.size); cutErr != nil {
+	cutErr := l.out.Truncate(l.active.size)
+	if cutErr == nil {
+		// The next frame may begin another file, and a crash then must not
+		// bring back what was refused here.
+		cutErr = l.out.Sync()
+	}
+	if cutErr != nil {
 		return l.failed(errors.Join(err, cutErr))
 	}
 	return fmt.Errorf("%w: %w", journal.ErrFull, err)

@@ -28,6 +28,10 @@ func (l *Lane) recover(floor uint64) error {
 			return err
 		}
 	}
+	// Likewise for names: a rename before this opening may have reached no device.
+	if err := l.opts.FS.SyncDir(l.dir); err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
 	var w window
 	for i, first := range firsts {
 		if err := l.load(first, i == len(firsts)-1, floor, &w); err != nil {
@@ -90,6 +94,11 @@ func (l *Lane) load(first uint64, last bool, floor uint64, w *window) error {
 		l.out = nil
 		return raw.Close()
 	}
+	// What can be read may not be durable yet, if only the process before ended
+	// and not the machine. From here on it counts as durable.
+	if err := raw.Sync(); err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
 	return nil
 }
 
@@ -143,10 +152,8 @@ func (l *Lane) cutTail(f *file, raw vfs.File, w *window, s scanned, last bool, f
 	l.opts.Logger.Warn("cut an unfinished frame off the journal", "file", f.name, "offset", s.end,
 		"frame", expected, "bytes", w.limit-s.end, "reason", s.bad)
 	l.stats.TornTail = w.limit - s.end
+	// Synced by the caller.
 	if err := raw.Truncate(s.end); err != nil {
-		return fmt.Errorf("cut %s: %w", f.name, err)
-	}
-	if err := raw.Sync(); err != nil {
 		return fmt.Errorf("cut %s: %w", f.name, err)
 	}
 	return nil

@@ -42,7 +42,7 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 func (w *window) fill(off int64, n int) error {
 	want := int(min(int64(max(n, windowSize)), w.limit-off))
 	if cap(w.buf) < want {
-		w.buf = make([]byte, (want+windowSize-1)/windowSize*windowSize)
+		w.buf = make([]byte, want, want+want/8) // the next large frame may be a little larger
 	}
 	w.buf = w.buf[:want]
 	got, err := w.f.ReadAt(w.buf, off)
