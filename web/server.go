@@ -219,7 +219,7 @@ func (s *Server) dispatch(a *answer, r *http.Request) Kind {
 	case route == nil:
 		s.table.answerNone(a, r)
 		return kind
-	case kind == API || kind == Media:
+	case kind.shared():
 		s.origins.allowRead(a.Header(), r)
 	}
 	if err := s.origins.checkForged(r); err != nil {
