@@ -3,12 +3,16 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 	"github.com/kineweir/kineweir/datastream/journal/vfs"
 )
+
+// errUsedUp ends a lane before a number of its frames or openings comes again.
+var errUsedUp = errors.New("the numbers of its frames are used up")
 
 // run is the committer: the only goroutine that writes to the lane.
 func (l *Lane) run() {
@@ -112,6 +116,9 @@ func (l *Lane) tryCommit(frame []byte, h header, reserve int64) error {
 		if err := l.rotate(); err != nil {
 			return err
 		}
+	}
+	if l.link.number == math.MaxUint64 {
+		return l.failed(errUsedUp)
 	}
 	f := l.active
 	h.salt, h.number, h.epoch = f.salt, l.link.number+1, l.epoch

@@ -341,6 +341,23 @@ func TestNoRoomForAFile(t *testing.T) {
 	}
 }
 
+// TestNoRoomForAName: a new file whose name may or may not last is no want of
+// room. Were the frame that it is named after to go elsewhere, it would be
+// there twice.
+func TestNoRoomForAName(t *testing.T) {
+	fsys := vfs.NewFaults(vfs.OS{})
+	l := mustOpen(t, t.TempDir(), Options{FS: fsys, MaxFileBytes: 300})
+	for n := 0; l.Stats().Bytes+100 <= 300; n++ {
+		appendOK(t, l, n)
+	}
+	fsys.Set(failing(vfs.OpSyncDir, "", syscall.ENOSPC))
+	if _, err := l.Append(1, "key", entryOf(0)).Wait(t.Context()); err == nil || errors.Is(err, journal.ErrFull) {
+		t.Errorf("append: %v", err)
+	}
+	<-l.Fatal()
+	l.Close()
+}
+
 // TestOpenWithoutRoom: opening works where only a trim can help.
 func TestOpenWithoutRoom(t *testing.T) {
 	im := laneImage(t, 12, Options{MaxFileBytes: 400})

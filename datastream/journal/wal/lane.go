@@ -51,7 +51,8 @@ type Options struct {
 	SnapshotBytes int64
 	// FS is the file system; default the real one.
 	FS vfs.FS
-	// Logger hears of cut tails and fatal failures. Default: nowhere.
+	// Logger hears of cut tails, of fatal failures, and at opening of a place
+	// that is not safe. Default: nowhere.
 	Logger *slog.Logger
 }
 
@@ -176,6 +177,7 @@ func (l *Lane) start() error {
 	if err := l.takeOver(); err != nil {
 		return errors.Join(err, l.letGo())
 	}
+	l.survey(l.stats.SyncTime)
 	go l.run()
 	return nil
 }

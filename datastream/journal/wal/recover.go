@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 
 	"github.com/kineweir/kineweir/datastream/journal"
@@ -199,6 +200,9 @@ func unfinished(w *window, off int64, salt uint64) int64 {
 // has to work where only a trim can help; the epoch then begins with the next
 // frame.
 func (l *Lane) takeOver() error {
+	if l.link.epoch == math.MaxUint64 {
+		return fmt.Errorf("open journal %s: %w", l.dir, errUsedUp)
+	}
 	l.epoch = l.link.epoch + 1
 	err := l.commit(make([]byte, headerSize), header{kind: typeEpoch}, 0)
 	if err != nil && !errors.Is(err, journal.ErrFull) {
