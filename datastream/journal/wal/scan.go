@@ -39,14 +39,22 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	return w.buf[i : i+int64(n)], nil
 }
 
+// fill makes the buffer hold at least n bytes at off. What it has of them it
+// keeps: a large frame's beginning was read with its header.
 func (w *window) fill(off int64, n int) error {
 	want := int(min(int64(max(n, windowSize)), w.limit-off))
-	if cap(w.buf) < want {
-		w.buf = make([]byte, want, want+want/8) // the next large frame may be a little larger
+	var have []byte
+	if off >= w.start && off < w.start+int64(len(w.buf)) {
+		have = w.buf[off-w.start:]
 	}
-	w.buf = w.buf[:want]
-	got, err := w.f.ReadAt(w.buf, off)
-	w.start, w.buf = off, w.buf[:got]
+	buf := w.buf
+	if cap(buf) < want {
+		buf = make([]byte, want, want+want/8) // the next large frame may be a little larger
+	}
+	kept := copy(buf[:want], have)
+	got, err := w.f.ReadAt(buf[kept:want], off+int64(kept))
+	got += kept
+	w.start, w.buf = off, buf[:got]
 	if got < n {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = errCutShort
