@@ -199,3 +199,10 @@ func TestSplitMerge(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// timeout is a context that ends after so many milliseconds.
+func timeout(t testing.TB, ms int) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(ms)*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
