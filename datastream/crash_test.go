@@ -98,7 +98,7 @@ func crashAt(t *testing.T, do func(*Engine) error, gone bool, txn int, after boo
 	if err == nil && rs[0].Err == nil {
 		put = append(put, Put{PartitionKey: "late", Data: []byte("x")})
 	}
-	mustClose(t, e)
+	g.close(t)
 	g.meta.fail = nil
 	e = g.open(t)
 	if _, err := e.Stream("s"); gone && errors.Is(err, ErrNotFound) {
@@ -118,7 +118,7 @@ func crashAt(t *testing.T, do func(*Engine) error, gone bool, txn int, after boo
 	more(20)
 	checkTiles(t, e, "s")
 	checkSame(t, readAll(t, e, "s"), put)
-	mustClose(t, e)
+	g.close(t)
 	return true
 }
 

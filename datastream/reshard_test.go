@@ -230,6 +230,7 @@ func TestManyShards(t *testing.T) {
 	if bytes > 40<<10 {
 		t.Errorf("a merge rewrites %d bytes", bytes)
 	}
+	g.close(t)
 	began = time.Now()
 	g.open(t)
 	t.Logf("create %v, double %v, a merge writes %d bytes, open %v", created, doubled, bytes, time.Since(began))

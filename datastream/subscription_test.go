@@ -27,11 +27,9 @@ func consumers(t *testing.T, set func(*Options), f func(t *testing.T, e *Engine)
 		if set != nil {
 			o = append(o, set)
 		}
-		e, err := newGround(t).tryOpen(o...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer mustClose(t, e)
+		g := newGround(t)
+		e := g.open(t, o...)
+		defer g.close(t)
 		mustCreate(t, e, "s", 1)
 		for _, name := range []string{"c", "d"} {
 			if _, err := e.RegisterConsumer(t.Context(), "s", name, nil); err != nil {
