@@ -159,7 +159,7 @@ func (e *Engine) opener(s *stream, p *picture, at opening) (cipher.AEAD, error) 
 	return made.aead, nil
 }
 
-// seal appends a sealed body; b has room for it.
+// seal appends a sealed body.
 func (c *sealer) seal(b []byte, stream uint64, shard uint32, partitionKey string, data []byte) []byte {
 	start := len(b)
 	b = append(b, bodyVersion, flagSealed)
@@ -169,8 +169,7 @@ func (c *sealer) seal(b []byte, stream uint64, shard uint32, partitionKey string
 	content := len(b)
 	b = appendContent(b, partitionKey, data)
 	nonce, bound := nonceAndBound(b[start:content], stream, shard)
-	c.aead.Seal(b[content:content], nonce[:], b[content:], bound[:])
-	return b[:len(b)+tagSize]
+	return c.aead.Seal(b[:content], nonce[:], b[content:], bound[:]) // in place
 }
 
 func nonceAndBound(header []byte, stream uint64, shard uint32) (nonce [nonceSize]byte, bound [sealHeader + 12]byte) {
