@@ -525,19 +525,20 @@ func TestSealedBinding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body := c.seal(nil, s.id, 3, "key", []byte("data"))
-	content, err := e.unseal(s, p, 3, body)
+	n := new(binding)
+	body := c.seal(nil, n, s.id, 3, "key", []byte("data"))
+	content, err := e.unseal(nil, n, s, p, 3, body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if key, data, err := parseContent(content); key != "key" || string(data) != "data" || err != nil {
 		t.Error(key, data, err)
 	}
-	if _, err := e.unseal(s, p, 4, body); err == nil {
+	if _, err := e.unseal(nil, n, s, p, 4, body); err == nil {
 		t.Error("opens in another shard")
 	}
 	other := &stream{name: "s", id: s.id + 1}
-	if _, err := e.unseal(other, p, 3, body); err == nil {
+	if _, err := e.unseal(nil, n, other, p, 3, body); err == nil {
 		t.Error("opens in another stream")
 	}
 	for i := range body {
@@ -545,14 +546,14 @@ func TestSealedBinding(t *testing.T) {
 		flipped[i] ^= 1
 		sh := &shard{index: 3}
 		var r Record
-		err := e.decode(s, p, sh, &segment.Record{Body: flipped}, &r)
+		_, err := e.decode(s, p, sh, &segment.Record{Body: flipped}, &r, nil, n)
 		if err == nil && string(r.Data) == "data" {
 			t.Errorf("opens with byte %d changed", i)
 		}
 	}
 	seen := map[string]bool{}
 	for range 1000 {
-		b := c.seal(nil, s.id, 3, "", nil)
+		b := c.seal(nil, n, s.id, 3, "", nil)
 		if nonce := string(b[bodyHeader+4 : sealHeader]); seen[nonce] {
 			t.Fatal("a nonce twice")
 		} else {
@@ -569,7 +570,7 @@ func FuzzBody(f *testing.F) {
 	s := &stream{}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r Record
-		if err := e.decode(s, &picture{}, &shard{}, &segment.Record{Body: b}, &r); err == nil && len(r.PartitionKey)+len(r.Data) > len(b) {
+		if _, err := e.decode(s, &picture{}, &shard{}, &segment.Record{Body: b}, &r, nil, new(binding)); err == nil && len(r.PartitionKey)+len(r.Data) > len(b) {
 			t.Error("more came out than went in")
 		}
 	})
