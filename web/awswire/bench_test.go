@@ -1,9 +1,13 @@
 package awswire
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"testing"
 	"time"
@@ -133,5 +137,48 @@ func BenchmarkEncodeGetRecords(b *testing.B) {
 			}
 			return len(j)
 		})
+	}
+}
+
+// BenchmarkValidate has records with an ExplicitHashKey, whose pattern takes
+// longest.
+func BenchmarkValidate(b *testing.B) {
+	in := &putInput{StreamName: "frames"}
+	key := "340282366920938463463374607431768211455"
+	for range 500 {
+		in.Records = append(in.Records, entry{Data: []byte{1}, PartitionKey: "camera-1", HashKey: &key})
+	}
+	s := mustCompile(b, in)
+	b.ReportAllocs()
+	for b.Loop() {
+		if e := validate(s, reflect.ValueOf(in).Elem(), &intake{}); e != nil {
+			b.Fatal(e)
+		}
+	}
+}
+
+// BenchmarkServe is a whole PutRecords of 500 x 1 KiB through the handler,
+// without a network.
+func BenchmarkServe(b *testing.B) {
+	body, err := json.Marshal(samplePut(500, 1024))
+	if err != nil {
+		b.Fatal(err)
+	}
+	type result struct {
+		Records []putEntry `aws:"Records"`
+	}
+	h := mustNew(b, Service{Operations: []Operation{Op("PutRecords", func(_ context.Context, _ *Call, in *putInput) (*result, error) {
+		return &result{Records: make([]putEntry, len(in.Records))}, nil
+	})}})
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		r.Header.Set("X-Amz-Target", putTarget)
+		r.Header.Set("Content-Type", jsonType)
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != http.StatusOK {
+			b.Fatal(w.Body)
+		}
 	}
 }

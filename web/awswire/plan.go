@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -77,12 +76,11 @@ type field struct {
 
 // bounds are the rules that a value can have, or the members of a value.
 type bounds struct {
-	min, max    int64
-	hasMin      bool
-	hasMax      bool
-	pattern     *regexp.Regexp
-	patternText string
-	enum        []string
+	min, max int64
+	hasMin   bool
+	hasMax   bool
+	pattern  *pattern
+	enum     []string
 }
 
 func (b *bounds) empty() bool {
@@ -281,7 +279,7 @@ func (h *Handler) bound(b *bounds, k kind, rule, value string) error {
 		if k != kindString {
 			return errNotHere
 		}
-		if b.pattern, b.patternText = h.patterns[value], h.service.Patterns[value]; b.pattern == nil {
+		if b.pattern = h.patterns[value]; b.pattern == nil {
 			return errors.New("no such pattern")
 		}
 		return nil

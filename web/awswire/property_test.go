@@ -34,7 +34,7 @@ func randomPut(r *rand.Rand) *putInput {
 	}
 	for range r.IntN(40) {
 		e := entry{Data: randomBytes(r.IntN(40)), PartitionKey: text()}
-		if r.IntN(20) == 0 {
+		if r.IntN(200) == 0 {
 			e.Data, e.PartitionKey = randomBytes(r.IntN(100000)), string(bytes.Repeat([]byte("k"), r.IntN(3000)))
 		}
 		maybe(func() { k := text(); e.HashKey = &k })
@@ -46,7 +46,7 @@ func randomPut(r *rand.Rand) *putInput {
 // TestRoundTrip sends random inputs through both encodings: struct -> JSON ->
 // struct -> CBOR -> struct -> JSON.
 func TestRoundTrip(t *testing.T) {
-	const rounds, seed = 1500, 11
+	const rounds, seed = 400, 11
 	s := mustCompile(t, putInput{})
 	r := rand.New(rand.NewPCG(seed, seed))
 	for i := range rounds {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
-	"regexp"
 	"sync"
 	"time"
 )
@@ -145,7 +144,7 @@ type operation struct {
 // Handler answers the requests of one service.
 type Handler struct {
 	service  Service
-	patterns map[string]*regexp.Regexp
+	patterns map[string]*pattern
 	ops      map[string]*operation
 	payloads sync.Map // reflect.Type of an event -> *shape; as many as the program has
 	buffers  sync.Pool
@@ -165,13 +164,13 @@ func New(s Service) (*Handler, error) {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &Handler{service: s, patterns: map[string]*regexp.Regexp{}, ops: map[string]*operation{}}
+	h := &Handler{service: s, patterns: map[string]*pattern{}, ops: map[string]*operation{}}
 	for name, text := range s.Patterns {
-		re, err := regexp.Compile(`^(?:` + text + `)$`)
+		p, err := newPattern(text)
 		if err != nil {
 			return nil, fmt.Errorf("pattern %s: %w", name, err)
 		}
-		h.patterns[name] = re
+		h.patterns[name] = p
 	}
 	for _, o := range s.Operations {
 		if err := h.add(o); err != nil {

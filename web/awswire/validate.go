@@ -96,7 +96,7 @@ func (c *validator) bounds(f *field, v reflect.Value) {
 	b := &f.rules.bounds
 	n, unit := size(f.shape.kind, v)
 	if f.shape.kind == kindString {
-		if b.pattern != nil && !b.pattern.MatchString(v.String()) {
+		if b.pattern != nil && !b.pattern.match(v.String()) {
 			c.failValue(f, v, b.patternWords())
 		}
 		if b.enum != nil && !b.inEnum(v.String()) {
@@ -138,7 +138,7 @@ func (b *bounds) enumWords() string {
 }
 
 func (b *bounds) patternWords() string {
-	return "Member must satisfy regular expression pattern: " + b.patternText
+	return "Member must satisfy regular expression pattern: " + b.pattern.text
 }
 
 // holds reports whether a string keeps the rules.
@@ -149,7 +149,7 @@ func (b *bounds) holds(s string) bool {
 			return false
 		}
 	}
-	return (b.pattern == nil || b.pattern.MatchString(s)) && (b.enum == nil || b.inEnum(s))
+	return (b.pattern == nil || b.pattern.match(s)) && (b.enum == nil || b.inEnum(s))
 }
 
 // words names all the rules, as the service does for members of lists and maps.
