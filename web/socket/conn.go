@@ -59,7 +59,6 @@ func (c *conn) run(ctx context.Context) {
 	c.cancel(c.listen(ctx))
 	close(c.deaf)
 	c.wg.Wait()
-	c.logEnd(context.Cause(ctx))
 }
 
 func (c *conn) logEnd(cause error) {
@@ -103,29 +102,42 @@ func (c *conn) keep(ctx context.Context) {
 				c.cancel(asEnding(err))
 			}
 		case <-ctx.Done():
-			c.farewell(asEnding(context.Cause(ctx)))
+			cause := context.Cause(ctx)
+			c.logEnd(cause)
+			c.farewell(asEnding(cause))
 			return
 		}
 	}
 }
 
-// farewell tells the client why it ends, and gives it a moment to answer: what
-// it still sends is read and thrown away until then, because closing with
-// something unread would cut off what it has yet to read.
+// farewell tells the client why it ends, and gives it time to answer: what it
+// still sends is read and thrown away until then, because a connection closed
+// with something unread is cut off, with all that the client has yet to read.
+// Who is slow has as long again as it was waited for.
 func (c *conn) farewell(end *ending) {
-	if end != errGone && end != errStuck {
-		if end.told != nil {
-			_ = c.send(websocket.TextMessage, errorMessage(end.told), farewell)
-		}
-		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(end.code, end.reason), time.Now().Add(farewell))
+	defer c.ws.Close()
+	if end == errGone || end == errStuck {
+		return
 	}
-	t := time.NewTimer(farewell)
-	defer t.Stop()
+	if end.told != nil {
+		_ = c.send(websocket.TextMessage, errorMessage(end.told), farewell)
+	}
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(end.code, end.reason), time.Now().Add(farewell))
+	short := time.NewTimer(farewell)
+	defer short.Stop()
+	long := time.NewTimer(c.h.o.Patience)
+	defer long.Stop()
 	select {
 	case <-c.deaf:
-	case <-t.C:
+	case <-short.C:
+		if end == errSlow {
+			select {
+			case <-c.deaf:
+			case <-long.C:
+			case <-c.h.ctx.Done():
+			}
+		}
 	}
-	_ = c.ws.Close()
 }
 
 // send writes one message. A client that does not take it in time ends.
