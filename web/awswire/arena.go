@@ -19,6 +19,9 @@ type arena struct {
 
 // blob makes room for n bytes. rest is a bound of what may still follow.
 func (a *arena) blob(n, rest int) []byte {
+	if n == 0 {
+		return []byte{} // Present and empty is not absent.
+	}
 	if n > cap(a.blobs)-len(a.blobs) {
 		if n > blobPiece/4 {
 			return make([]byte, n)

@@ -2,7 +2,6 @@ package awswire
 
 import (
 	"bytes"
-	"encoding/base64"
 	"math"
 	"reflect"
 	"strconv"
@@ -251,11 +250,18 @@ func integer(b []byte) int64 {
 		return n
 	}
 	f, _ := strconv.ParseFloat(string(b), 64) // Infinite if out of range.
+	return floor(f)
+}
+
+// floor is the whole part of f, clamped to 64 bits; 0 of what is no number.
+func floor(f float64) int64 {
 	switch f = math.Floor(f); {
 	case f >= math.MaxInt64:
 		return math.MaxInt64
 	case f <= math.MinInt64:
 		return math.MinInt64
+	case f != f:
+		return 0
 	}
 	return int64(f)
 }
@@ -301,13 +307,6 @@ func (d *jsonReader) decode64(v reflect.Value, src []byte) bool {
 	}
 	v.SetBytes(dst)
 	return true
-}
-
-// decodeBase64 reads standard base64 with padding (RFC 4648, section 4) whose
-// unused bits are zero; dst has the length that src has decoded.
-func decodeBase64(dst, src []byte) bool {
-	n, err := base64.StdEncoding.Strict().Decode(dst, src)
-	return err == nil && n == len(dst) // It skips line ends, which are none of ours.
 }
 
 // blobError is the service's text for a string that is no base64.

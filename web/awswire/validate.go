@@ -15,8 +15,15 @@ const maxFailures = 10
 // validator walks a decoded input and gathers what breaks the rules of its tags.
 type validator struct {
 	in       *intake
-	place    []string // for people: records, 1, member
+	place    []step // what leads to the struct under way
 	failures []string
+}
+
+// step leads from a struct to the next: through a field and, when it is a list,
+// one of its members.
+type step struct {
+	field  *field
+	member int // from 1; 0 of no list
 }
 
 // validate checks an input; in knows which zero values were given. The texts are
@@ -74,7 +81,7 @@ func (c *validator) value(f *field, v reflect.Value) {
 	}
 	switch f.shape.kind {
 	case kindStruct:
-		c.place = append(c.place, lowerFirst(f.name))
+		c.place = append(c.place, step{f, 0})
 		c.fields(f.shape, v)
 		c.place = c.place[:len(c.place)-1]
 	case kindList:
@@ -189,9 +196,9 @@ func (c *validator) list(f *field, v reflect.Value) {
 			m = m.Elem()
 		}
 		c.in.enter(i)
-		c.place = append(c.place, lowerFirst(f.name), strconv.Itoa(i+1), "member")
+		c.place = append(c.place, step{f, i + 1})
 		c.fields(s, m)
-		c.place = c.place[:len(c.place)-3]
+		c.place = c.place[:len(c.place)-1]
 		c.in.leave()
 	}
 }
@@ -226,8 +233,14 @@ func (c *validator) fail(f *field, value, constraint string) {
 	if len(c.failures) >= maxFailures {
 		return
 	}
-	place := append(c.place[:len(c.place):len(c.place)], lowerFirst(f.name))
-	c.failures = append(c.failures, "Value "+value+" at '"+strings.Join(place, ".")+"' failed to satisfy constraint: "+constraint)
+	place := ""
+	for _, s := range c.place {
+		place += lowerFirst(s.field.name) + "."
+		if s.member > 0 {
+			place += strconv.Itoa(s.member) + ".member."
+		}
+	}
+	c.failures = append(c.failures, "Value "+value+" at '"+place+lowerFirst(f.name)+"' failed to satisfy constraint: "+constraint)
 }
 
 // show is a value as the service shows it in its texts.
