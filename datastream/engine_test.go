@@ -5,47 +5,88 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/wal"
 	"github.com/kineweir/kineweir/datastream/segment"
 )
 
 // ground is what an engine stands on; it outlives the engine.
 type ground struct {
-	log  Log
-	meta *memoryMeta
-	keys Keys
+	dir          string
+	real         bool // a lane in files; else in memory
+	lane         journal.Journal
+	sealed, meta *memoryMeta
+	keys         *testKeys
+	mem          int64 // segment.Options.MemBytes
+	store        *segment.Store
+	engine       atomic.Pointer[Engine]
 }
 
-func newGround(testing.TB) *ground {
-	return &ground{log: segment.NewStub(), meta: newMemoryMeta(), keys: newTestKeys()}
+func newGround(t testing.TB) *ground {
+	return &ground{dir: t.TempDir(), lane: newMemoryLane(), meta: newMemoryMeta(), sealed: newMemoryMeta(), keys: newTestKeys()}
 }
 
+// open opens store and engine. Whoever does not close them leaves it to the end
+// of the test.
 func (g *ground) open(t testing.TB, set ...func(*Options)) *Engine {
 	t.Helper()
-	e, err := g.tryOpen(set...)
+	if g.real {
+		lane, err := wal.Open(filepath.Join(g.dir, "lane"), wal.Options{MaxFileBytes: 4 << 20, ReserveBytes: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.lane = lane
+	}
+	var err error
+	g.store, err = segment.Open(context.Background(), segment.Options{
+		Lane: g.lane, Meta: g.sealed, Dir: filepath.Join(g.dir, "segments"), Keep: g.keep, MemBytes: g.mem, ScrubEvery: -1,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { mustClose(t, e) })
-	return e
-}
-
-func (g *ground) tryOpen(set ...func(*Options)) (*Engine, error) {
-	o := Options{Log: g.log, Meta: g.meta, Keys: g.keys, Logger: slog.New(slog.DiscardHandler)}
+	o := Options{Log: g.store, Meta: g.meta, Keys: g.keys, Logger: slog.New(slog.DiscardHandler)}
 	for _, f := range set {
 		f(&o)
 	}
-	return Open(context.Background(), o)
+	e, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.engine.Store(e)
+	t.Cleanup(func() { g.close(t) })
+	return e
 }
 
-func mustClose(t testing.TB, e *Engine) {
+func (g *ground) keep(stream uint64) (time.Duration, bool) {
+	if e := g.engine.Load(); e != nil {
+		return e.Keep(stream)
+	}
+	return MaxRetentionHours * time.Hour, true
+}
+
+func (g *ground) close(t testing.TB) {
 	t.Helper()
+	e := g.engine.Swap(nil)
+	if e == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := e.Close(ctx); err != nil {
 		t.Errorf("close: %v", err)
+	}
+	if err := g.store.Close(ctx); err != nil {
+		t.Errorf("close store: %v", err)
+	}
+	if g.real {
+		if err := g.lane.Close(); err != nil {
+			t.Errorf("close lane: %v", err)
+		}
 	}
 }
 
@@ -198,4 +239,11 @@ func TestSplitMerge(t *testing.T) {
 	if s, _ := e.Stream("s"); s.Status != Active || s.OpenShards != 2 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// timeout is a context that ends after so many milliseconds.
+func timeout(t testing.TB, ms int) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(ms)*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
 }
