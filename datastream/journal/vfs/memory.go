@@ -279,3 +279,6 @@ func (f *memoryFile) Close() error {
 	}
 	return nil
 }
+
+// Kind is "memory".
+func (*Memory) Kind(string) (string, error) { return "memory", nil }

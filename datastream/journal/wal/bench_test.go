@@ -65,6 +65,41 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkFrames: one operation is one durable frame of one entry, in files
+// that grow or in files written over, with a trim whenever a file is full.
+func BenchmarkFrames(b *testing.B) {
+	for _, size := range []int{1 << 20, 4 << 20} {
+		for _, mode := range []struct {
+			name   string
+			spares int
+		}{{"append", -1}, {"recycled", 2}} {
+			b.Run(fmt.Sprintf("%dMiB/%s", size>>20, mode.name), func(b *testing.B) {
+				l := mustOpen(b, b.TempDir(), Options{MaxFileBytes: 64 << 20, SpareFiles: mode.spares})
+				defer l.Close()
+				data := make([]byte, size-100)
+				put := func() {
+					if _, err := l.Append(1, "key", data).Wait(context.Background()); err != nil {
+						b.Fatal(err)
+					}
+					if l.Stats().Files > 1 {
+						if err := l.Trim(l.Stats().End); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				for range 4 * (64 << 20) / size { // until spares are whole files
+					put()
+				}
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				for b.Loop() {
+					put()
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkMetaPut: one operation is one durable compare-and-set.
 func BenchmarkMetaPut(b *testing.B) {
 	for _, writers := range []int{1, 64, 256} {

@@ -41,6 +41,7 @@ type laneHistory struct {
 	trimmed journal.Position // entries before it may be gone
 
 	clones *atomic.Int64 // that were opened and checked
+	reused *atomic.Int64 // files of spares in them
 	fsys   *vfs.Crash
 	faults *vfs.Faults
 	lane   *Lane
@@ -191,6 +192,7 @@ func (h *laneHistory) reopen(copied *vfs.Crash, k known, depth int) error {
 		return err
 	}
 	copied.Set(nil)
+	h.reused.Add(reusedFiles(l))
 	got, err := readBack(l, k.after)
 	if err == nil {
 		err = judge(got, k)
@@ -201,6 +203,15 @@ func (h *laneHistory) reopen(copied *vfs.Crash, k known, depth int) error {
 		}
 	}
 	return errors.Join(err, l.Close())
+}
+
+func reusedFiles(l *Lane) (n int64) {
+	for _, f := range l.files {
+		if f.reused {
+			n++
+		}
+	}
+	return n
 }
 
 // certain is what is known of n entries once they were read.
@@ -334,16 +345,20 @@ func (h *laneHistory) end() (*vfs.Crash, error) {
 // acknowledged is a beginning, and nothing passes for damage.
 func TestCrashLane(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
-	clones := &atomic.Int64{}
+	clones, reused := &atomic.Int64{}, &atomic.Int64{}
 	lives, entries := 0, 0
 	start := time.Now()
 	round := uint64(0)
 	for ; time.Since(start) < crashBudget && !t.Failed(); round++ {
-		h := &laneHistory{t: t, seed: seed + round, rng: rand.New(rand.NewPCG(seed+round, 0)), clones: clones}
+		h := &laneHistory{t: t, seed: seed + round, rng: rand.New(rand.NewPCG(seed+round, 0)), clones: clones, reused: reused}
 		lives += h.run()
 		entries += len(h.past)
 	}
-	t.Logf("%d histories from seed %d: %d lives, %d entries, %d copies opened", round, seed, lives, entries, clones.Load())
+	if reused.Load() == 0 {
+		t.Error("no file was made of a spare: the test misses them")
+	}
+	t.Logf("%d histories from seed %d: %d lives, %d entries, %d copies opened with %d reused files",
+		round, seed, lives, entries, clones.Load(), reused.Load())
 }
 
 func (h *laneHistory) run() (lives int) {

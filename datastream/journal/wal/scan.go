@@ -128,11 +128,12 @@ type scanned struct {
 }
 
 // scanFile reads all frames of f through w from its start, counting each into
-// f, and stops where they end. Damage that no torn write explains is an error.
-func scanFile(f *file, w *window, from link) (scanned, error) {
+// f, and stops where they end: where a successor follows, which begins with the
+// frame next, a reused file ends before that, whatever lies behind. Damage that
+// no torn write explains is an error.
+func scanFile(f *file, w *window, from link, next uint64) (scanned, error) {
 	s := scanned{link: from}
-	size := w.limit
-	for f.size < size {
+	for f.size < w.limit && !(f.reused && s.link.number+1 == next) {
 		h, _, err := w.frameAt(f.size, f.salt)
 		if err != nil && !aboutBytes(err) {
 			return s, fmt.Errorf("read %s: %w", f.name, err)
