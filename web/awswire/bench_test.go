@@ -66,7 +66,6 @@ func sampleRecords(n, size int) *records {
 	return out
 }
 
-
 func BenchmarkDecodePutRecords(b *testing.B) {
 	for _, size := range []struct{ n, bytes int }{{1, 100}, {500, 100}, {500, 1024}, {10, 1 << 20}} {
 		body, err := json.Marshal(samplePut(size.n, size.bytes))

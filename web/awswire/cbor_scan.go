@@ -6,7 +6,7 @@ import (
 )
 
 // cborReader reads one CBOR item (RFC 8949), with lengths or without; nothing
-// may follow it. Tags but those of timestamps are passed over. Of members with
+// may follow it. Tags are passed over: the shape says what a value means. Of members with
 // the same name the last counts, and text has to be UTF-8, as in [jsonReader].
 type cborReader struct {
 	intake
@@ -21,24 +21,19 @@ type head struct {
 	info  byte   // the low bits of the first byte
 	n     uint64 // length, number, tag or bits of a float; 0 if open
 	open  bool   // ends with a break
-	time  bool   // has the tag of a timestamp
 }
 
 // rest is how many bytes are left to read.
 func (d *cborReader) rest() int { return len(d.in) - d.pos }
 
-// head takes the begin of the next item, and its tags.
+// head takes the begin of the next item, and the tags before it.
 func (d *cborReader) head() (h head, err error) {
-	for tagged := false; ; {
-		if h, err = d.bare(); err != nil {
+	for range maxDepth {
+		if h, err = d.bare(); err != nil || h.major != majorTag {
 			return h, err
 		}
-		if h.major != majorTag {
-			h.time = tagged
-			return h, nil
-		}
-		tagged = h.n == tagTime
 	}
+	return h, errSyntax
 }
 
 func (d *cborReader) bare() (h head, err error) {

@@ -1,6 +1,7 @@
 package awswire
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 )
@@ -29,16 +30,41 @@ func timeOfMillis(ms int64) (Time, bool) {
 	return Time{time.UnixMilli(ms).UTC()}, true
 }
 
-// timeOfSeconds reads the digits of a JSON number.
+// timeOfSeconds reads the digits of a JSON number, to the nearest millisecond.
 func timeOfSeconds(number []byte) (Time, bool) {
-	if n, ok := smallInt(number); ok {
-		return timeOfMillis(n * 1000)
+	whole, fraction, _ := bytes.Cut(number, []byte("."))
+	if n, ok := smallInt(whole); ok {
+		if ms, ok := thousandths(fraction); ok && n > -maxMillis/1000 && n < maxMillis/1000 {
+			if number[0] == '-' {
+				ms = -ms
+			}
+			return timeOfMillis(n*1000 + ms)
+		}
 	}
 	f, err := strconv.ParseFloat(string(number), 64)
 	if err != nil {
 		return Time{}, false
 	}
 	return timeOfFloat(f)
+}
+
+// thousandths reads the digits after a decimal point; an exponent is not for it.
+func thousandths(digits []byte) (n int64, ok bool) {
+	for i := range max(4, len(digits)) {
+		c := byte('0')
+		if i < len(digits) {
+			c = digits[i]
+		}
+		switch {
+		case c < '0' || c > '9':
+			return 0, false
+		case i < 3:
+			n = n*10 + int64(c-'0')
+		case i == 3 && c >= '5':
+			n++
+		}
+	}
+	return n, true
 }
 
 func timeOfFloat(seconds float64) (Time, bool) {
