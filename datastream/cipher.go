@@ -159,8 +159,23 @@ func (e *Engine) opener(s *stream, p *picture, at opening) (cipher.AEAD, error) 
 	return made.aead, nil
 }
 
-// seal appends a sealed body; b has room for it.
-func (c *sealer) seal(b []byte, stream uint64, shard uint32, partitionKey string, data []byte) []byte {
+// binding is what a cipher is given beside the content: memory for one call
+// after the other.
+type binding struct {
+	nonce [nonceSize]byte
+	bound [sealHeader + 12]byte
+}
+
+// of sets the binding of a sealed body, of which at least the header is given.
+func (n *binding) of(body []byte, stream uint64, shard uint32) {
+	copy(n.nonce[nonceSize-8:], body[sealHeader-8:sealHeader])
+	copy(n.bound[:], body[:sealHeader])
+	binary.BigEndian.PutUint64(n.bound[sealHeader:], stream)
+	binary.BigEndian.PutUint32(n.bound[sealHeader+8:], shard)
+}
+
+// seal appends a sealed body.
+func (c *sealer) seal(b []byte, n *binding, stream uint64, shard uint32, partitionKey string, data []byte) []byte {
 	start := len(b)
 	b = append(b, bodyVersion, flagSealed)
 	b = binary.BigEndian.AppendUint32(b, c.number)
@@ -168,21 +183,12 @@ func (c *sealer) seal(b []byte, stream uint64, shard uint32, partitionKey string
 	b = binary.BigEndian.AppendUint64(b, c.counter.Add(1))
 	content := len(b)
 	b = appendContent(b, partitionKey, data)
-	nonce, bound := nonceAndBound(b[start:content], stream, shard)
-	c.aead.Seal(b[content:content], nonce[:], b[content:], bound[:])
-	return b[:len(b)+tagSize]
+	n.of(b[start:], stream, shard)
+	return c.aead.Seal(b[:content], n.nonce[:], b[content:], n.bound[:]) // in place
 }
 
-func nonceAndBound(header []byte, stream uint64, shard uint32) (nonce [nonceSize]byte, bound [sealHeader + 12]byte) {
-	copy(nonce[4:], header[sealHeader-8:sealHeader])
-	copy(bound[:], header[:sealHeader])
-	binary.BigEndian.PutUint64(bound[sealHeader:], stream)
-	binary.BigEndian.PutUint32(bound[sealHeader+8:], shard)
-	return nonce, bound
-}
-
-// unseal returns the content of a sealed body, in new memory.
-func (e *Engine) unseal(s *stream, p *picture, shard uint32, body []byte) ([]byte, error) {
+// unseal appends the content of a sealed body to b and returns it.
+func (e *Engine) unseal(b []byte, n *binding, s *stream, p *picture, shard uint32, body []byte) ([]byte, error) {
 	if len(body) < sealHeader+tagSize {
 		return nil, errBody
 	}
@@ -192,10 +198,10 @@ func (e *Engine) unseal(s *stream, p *picture, shard uint32, body []byte) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	nonce, bound := nonceAndBound(body, s.id, shard)
-	content, err := aead.Open(nil, nonce[:], body[sealHeader:], bound[:])
+	n.of(body, s.id, shard)
+	content, err := aead.Open(b, n.nonce[:], body[sealHeader:], n.bound[:])
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: a record does not open: %w", s.name, err)
+		return nil, fmt.Errorf("a record does not open: %w", err)
 	}
 	return content, nil
 }

@@ -25,6 +25,7 @@ type ground struct {
 	mem          int64 // segment.Options.MemBytes
 	store        *segment.Store
 	engine       atomic.Pointer[Engine]
+	gone         bool // the store may drop everything
 }
 
 func newGround(t testing.TB) *ground {
@@ -63,8 +64,11 @@ func (g *ground) open(t testing.TB, set ...func(*Options)) *Engine {
 }
 
 func (g *ground) keep(stream uint64) (time.Duration, bool) {
-	if e := g.engine.Load(); e != nil {
+	if e := g.engine.Load(); e != nil && !g.gone {
 		return e.Keep(stream)
+	}
+	if g.gone {
+		return 0, false
 	}
 	return MaxRetentionHours * time.Hour, true
 }

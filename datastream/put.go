@@ -177,8 +177,9 @@ func (e *Engine) throttlePuts(s *stream, p *picture, puts []Put, routes []*shard
 // keep hands what was not throttled to the log and waits for the outcome.
 func (e *Engine) keep(ctx context.Context, s *stream, puts []Put, routes []*shard, results []PutResult, sealer *sealer, size int) {
 	overhead := bodyHeader + 2 // the length of a partition key takes at most two bytes
+	var n *binding
 	if sealer != nil {
-		overhead = sealHeader + 2 + tagSize
+		overhead, n = sealHeader+2+tagSize, new(binding)
 	}
 	slab := make([]byte, 0, size+len(puts)*overhead) // all bodies of the call, one allocation
 	items := make([]segment.Item, 0, len(puts))
@@ -188,7 +189,7 @@ func (e *Engine) keep(ctx context.Context, s *stream, puts []Put, routes []*shar
 		}
 		start := len(slab)
 		if sealer != nil {
-			slab = sealer.seal(slab, s.id, routes[i].index, puts[i].PartitionKey, puts[i].Data)
+			slab = sealer.seal(slab, n, s.id, routes[i].index, puts[i].PartitionKey, puts[i].Data)
 		} else {
 			slab = appendBody(slab, puts[i].PartitionKey, puts[i].Data)
 		}

@@ -144,12 +144,8 @@ func (e *Engine) read(s *stream, p *picture, sh *shard, c Cursor, limit, maxByte
 		next = kept[limit].Position
 		kept = kept[:limit]
 	}
-	b.Records = make([]Record, len(kept))
-	for i := range kept {
-		if err := e.decode(s, p, sh, &kept[i], &b.Records[i]); err != nil {
-			return Batch{}, 0, err
-		}
-		bytes += len(b.Records[i].PartitionKey) + len(b.Records[i].Data)
+	if b.Records, bytes, err = e.decodeAll(s, p, sh, kept, scratch); err != nil {
+		return Batch{}, 0, err
 	}
 	b.Next = Cursor{Stream: c.Stream, Shard: c.Shard, Next: next}
 	b.Continue = continueAt(sh, &b)
@@ -204,7 +200,10 @@ func (e *Engine) readKept(k segment.Key, from journal.Position, limit, maxBytes 
 }
 
 // scratch is the memory of one read.
-type scratch struct{ records []segment.Record }
+type scratch struct {
+	records []segment.Record
+	binding binding
+}
 
 func (e *Engine) takeScratch() *scratch {
 	if s, ok := e.scratches.Get().(*scratch); ok {
@@ -218,26 +217,51 @@ func (e *Engine) putScratch(s *scratch) {
 	e.scratches.Put(s)
 }
 
-func (e *Engine) decode(s *stream, p *picture, sh *shard, kept *segment.Record, r *Record) error {
-	sealed, err := isSealed(kept.Body)
-	content := kept.Body
-	if err == nil {
-		if sealed {
-			content, err = e.unseal(s, p, sh.index, kept.Body)
-		} else {
-			content = kept.Body[bodyHeader:]
+// decodeAll turns bodies into records, and counts the bytes of keys and data.
+// Plain records share the memory of their bodies; the contents of sealed ones
+// share one new piece.
+func (e *Engine) decodeAll(s *stream, p *picture, sh *shard, kept []segment.Record, scratch *scratch) (rs []Record, bytes int, err error) {
+	sealed := 0
+	for i := range kept {
+		if is, err := isSealed(kept[i].Body); is && err == nil {
+			sealed += max(0, len(kept[i].Body)-sealHeader-tagSize)
 		}
 	}
-	if err == nil {
-		r.PartitionKey, r.Data, err = parseContent(content)
+	var slab []byte
+	if sealed > 0 {
+		slab = make([]byte, 0, sealed)
 	}
+	rs = make([]Record, len(kept))
+	for i := range kept {
+		if slab, err = e.decode(s, p, sh, &kept[i], &rs[i], slab, &scratch.binding); err != nil {
+			return nil, 0, fmt.Errorf("stream %s, shard %d, record at %v: %w", s.name, sh.index, kept[i].Position, err)
+		}
+		bytes += len(rs[i].PartitionKey) + len(rs[i].Data)
+	}
+	return rs, bytes, nil
+}
+
+// decode sets r to a record; the content of a sealed one is appended to slab.
+func (e *Engine) decode(s *stream, p *picture, sh *shard, kept *segment.Record, r *Record, slab []byte, n *binding) ([]byte, error) {
+	sealed, err := isSealed(kept.Body)
 	if err != nil {
-		return fmt.Errorf("stream %s, shard %d, record at %v: %w", s.name, sh.index, kept.Position, err)
+		return slab, err
+	}
+	content := kept.Body[bodyHeader:]
+	if sealed {
+		start := len(slab)
+		if slab, err = e.unseal(slab, n, s, p, sh.index, kept.Body); err != nil {
+			return slab, err
+		}
+		content = slab[start:len(slab):len(slab)]
+	}
+	if r.PartitionKey, r.Data, err = parseContent(content); err != nil {
+		return slab, err
 	}
 	r.Sequence = sh.number(IndexOf(kept.Position), kept.Arrived)
 	r.Arrived = time.UnixMilli(kept.Arrived).UTC()
 	r.Encrypted = sealed
-	return nil
+	return slab, nil
 }
 
 // continueAt is the number just before the batch's Next.

@@ -1,0 +1,646 @@
+package datastream
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/segment"
+)
+
+func TestPutRules(t *testing.T) {
+	e := openEngine(t)
+	mustCreate(t, e, "s", 2)
+	if err := e.Create(t.Context(), CreateOptions{Name: "large", Shards: 1, MaxRecordKiB: 10240}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Create(t.Context(), CreateOptions{Name: "auto", Mode: OnDemand, AutoDistribution: true}); err != nil {
+		t.Fatal(err)
+	}
+	data := func(n int) []byte { return make([]byte, n) }
+	many := func(n, size int) (puts []Put) {
+		for range n {
+			puts = append(puts, Put{PartitionKey: "k", Data: data(size)})
+		}
+		return puts
+	}
+	now := time.Now().Unix()
+	future := SequenceNumber{ShardMade: now, Index: IndexOf(journal.Position{Frame: 1}), Arrived: now + 10}.String()
+	old := new(big.Int).Lsh(big.NewInt(1), 123).String()
+	for _, test := range []struct {
+		name   string
+		stream string
+		puts   []Put
+		o      PutOptions
+		want   error
+	}{
+		{"one", "s", many(1, 1), PutOptions{}, nil},
+		{"no data", "s", many(1, 0), PutOptions{}, nil},
+		{"500", "s", many(500, 1), PutOptions{}, nil},
+		{"501", "s", many(501, 1), PutOptions{}, ErrInvalid},
+		{"none", "s", nil, PutOptions{}, ErrInvalid},
+		{"largest", "s", many(1, 1<<20-1), PutOptions{}, nil},
+		{"too large with its key", "s", many(1, 1<<20), PutOptions{}, ErrInvalid},
+		{"10 MiB together", "s", many(10, 1<<20-1), PutOptions{}, nil},
+		{"more together", "s", append(many(10, 1<<20-1), many(1, 0)...), PutOptions{}, ErrInvalid},
+		{"a large record", "large", many(1, 10<<20-1), PutOptions{}, nil},
+		{"too large", "large", many(1, 10<<20), PutOptions{}, ErrInvalid},
+		{"no key", "s", []Put{{Data: data(1)}}, PutOptions{}, ErrInvalid},
+		{"no key, automatic", "auto", []Put{{Data: data(1)}}, PutOptions{}, nil},
+		{"longest key", "s", []Put{{PartitionKey: strings.Repeat("語", 256)}}, PutOptions{}, nil},
+		{"no stream", "none", many(1, 1), PutOptions{}, ErrNotFound},
+		{"dry run", "s", many(2, 1), PutOptions{DryRun: true}, nil},
+		{"after zero", "s", many(1, 1), PutOptions{After: "0"}, nil},
+		{"after an older version", "s", many(1, 1), PutOptions{After: old}, nil},
+		{"after what is to come", "s", many(1, 1), PutOptions{After: future}, ErrInvalid},
+		{"after nonsense", "s", many(1, 1), PutOptions{After: "x"}, ErrInvalid},
+		{"after a long number", "s", many(1, 1), PutOptions{After: strings.Repeat("9", 129)}, ErrInvalid},
+	} {
+		rs, err := e.Put(t.Context(), test.stream, test.puts, test.o)
+		if !errors.Is(err, test.want) || err == nil && len(rs) != len(test.puts) {
+			t.Errorf("%s: %d results, %v, want %v", test.name, len(rs), err, test.want)
+		}
+		for i, r := range rs {
+			if r.Err != nil {
+				t.Errorf("%s: record %d: %v", test.name, i, r.Err)
+			}
+		}
+	}
+	if n := len(readAll(t, e, "s")); n != 1+1+500+1+10+1+1+1 {
+		t.Errorf("%d records", n)
+	}
+}
+
+func TestRouting(t *testing.T) {
+	e := openEngine(t)
+	mustCreate(t, e, "s", 7)
+	list := mustShards(t, e, "s", "")
+	for i, sh := range list {
+		for _, h := range []HashKey{sh.Range.Start, sh.Range.End, sh.Range.Start.Add(99)} {
+			rs, err := e.Put(t.Context(), "s", []Put{{PartitionKey: "k", ExplicitHash: &h}}, PutOptions{})
+			if err != nil || rs[0].Shard != uint32(i) {
+				t.Errorf("%v went to shard %d, not %d: %v", h, rs[0].Shard, i, err)
+			}
+		}
+	}
+	for i := range 100 {
+		key := fmt.Sprint("key", i)
+		if r := mustPut(t, e, "s", key, ""); !list[r.Shard].Range.Has(HashOf(key)) {
+			t.Errorf("%s went to shard %d", key, r.Shard)
+		}
+	}
+	if err := e.Create(t.Context(), CreateOptions{Name: "auto", Mode: OnDemand, AutoDistribution: true}); err != nil {
+		t.Fatal(err)
+	}
+	var counts [4]int
+	for range 25 {
+		rs, err := e.Put(t.Context(), "auto", []Put{{PartitionKey: "k"}, {PartitionKey: "k"}, {}, {}}, PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rs {
+			counts[r.Shard]++
+		}
+	}
+	if counts != [4]int{25, 25, 25, 25} {
+		t.Errorf("spread as %v", counts)
+	}
+}
+
+func TestSeekRules(t *testing.T) {
+	e := openEngine(t)
+	mustCreate(t, e, "s", 2)
+	var h HashKey
+	var rs []PutResult
+	for i := range 5 {
+		r, err := e.Put(t.Context(), "s", []Put{{PartitionKey: "k", ExplicitHash: &h, Data: []byte{byte(i)}}}, PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rs = append(rs, r...)
+		time.Sleep(3 * time.Millisecond)
+	}
+	all := mustRead(t, e, "s", mustSeek(t, e, "s", 0, Start{From: TrimHorizon})).Records
+	list := mustShards(t, e, "s", "")
+	foreign := rs[1].Sequence
+	foreign.ShardMade--
+	era0 := rs[1].Sequence
+	era0.Index &= 1<<56 - 1
+	for _, test := range []struct {
+		name  string
+		shard uint32
+		start Start
+		from  int // index of the first record; 5 = none
+		want  error
+	}{
+		{"horizon", 0, Start{From: TrimHorizon}, 0, nil},
+		{"latest", 0, Start{From: Latest}, 5, nil},
+		{"at", 0, Start{From: AtSequence, Sequence: rs[2].Sequence.String()}, 2, nil},
+		{"after", 0, Start{From: AfterSequence, Sequence: rs[2].Sequence.String()}, 3, nil},
+		{"after the last", 0, Start{From: AfterSequence, Sequence: rs[4].Sequence.String()}, 5, nil},
+		{"at the shard's own", 0, Start{From: AtSequence, Sequence: list[0].First.String()}, 0, nil},
+		{"after the shard's own", 0, Start{From: AfterSequence, Sequence: list[0].First.String()}, 0, nil},
+		{"long ago", 0, Start{From: AtTimestamp, Time: time.Unix(1, 0)}, 0, nil},
+		{"at a record's time", 0, Start{From: AtTimestamp, Time: all[3].Arrived}, 3, nil},
+		{"just before it", 0, Start{From: AtTimestamp, Time: all[3].Arrived.Add(-time.Millisecond)}, 3, nil},
+		{"just behind it", 0, Start{From: AtTimestamp, Time: all[3].Arrived.Add(time.Millisecond)}, 4, nil},
+		{"now", 0, Start{From: AtTimestamp, Time: time.Now()}, 5, nil},
+		{"to come", 0, Start{From: AtTimestamp, Time: time.Now().Add(time.Hour)}, 0, ErrInvalid},
+		{"of another shard", 1, Start{From: AtSequence, Sequence: rs[2].Sequence.String()}, 0, ErrInvalid},
+		{"of another stream", 0, Start{From: AtSequence, Sequence: foreign.String()}, 0, ErrInvalid},
+		{"of no era", 0, Start{From: AtSequence, Sequence: era0.String()}, 0, ErrInvalid},
+		{"nonsense", 0, Start{From: AtSequence, Sequence: "0"}, 0, ErrInvalid},
+		{"nothing", 0, Start{From: AfterSequence}, 0, ErrInvalid},
+		{"no start", 0, Start{From: "X"}, 0, ErrInvalid},
+		{"no shard", 7, Start{From: TrimHorizon}, 0, ErrNotFound},
+		{"horizon of an empty shard", 1, Start{From: TrimHorizon}, 5, nil},
+		{"latest of an empty shard", 1, Start{From: Latest}, 5, nil},
+		{"time in an empty shard", 1, Start{From: AtTimestamp, Time: time.Now().Add(-time.Minute)}, 5, nil},
+	} {
+		for _, closed := range []bool{false, true} {
+			if closed && test.name == "no shard" {
+				continue
+			}
+			c, err := e.Seek("s", test.shard, test.start)
+			if !errors.Is(err, test.want) {
+				t.Errorf("%s: %v, want %v", test.name, err, test.want)
+			}
+			if err != nil {
+				break
+			}
+			b := mustRead(t, e, "s", c)
+			if len(b.Records) != 5-test.from || len(b.Records) > 0 && b.Records[0].Data[0] != byte(test.from) {
+				t.Errorf("%s: %d records from %v", test.name, len(b.Records), b.Records)
+			}
+			if test.from < 5 {
+				again := mustRead(t, e, "s", c)
+				if !slices.EqualFunc(b.Records, again.Records, func(x, y Record) bool { return x.Sequence == y.Sequence }) || again.Next != b.Next {
+					t.Errorf("%s: another read differs", test.name)
+				}
+			}
+		}
+	}
+	latest := mustSeek(t, e, "s", 0, Start{From: Latest})
+	if _, err := e.SetShardCount(t.Context(), "s", 1); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]Cursor{
+		"from before": latest,
+		"latest":      mustSeek(t, e, "s", 0, Start{From: Latest}),
+		"its end":     mustSeek(t, e, "s", 0, Start{From: AtSequence, Sequence: mustShards(t, e, "s", "")[0].Last.String()}),
+		"empty":       mustSeek(t, e, "s", 1, Start{From: Latest}),
+	} {
+		if err := e.Wait(timeout(t, 100), "s", c); err != nil {
+			t.Errorf("closed shard, %s: %v", name, err)
+		}
+		if b := mustRead(t, e, "s", c); !b.End || len(b.Records) != 0 || len(b.Children) != 1 || b.Children[0].Index != 2 || b.Behind != 0 {
+			t.Errorf("closed shard, %s: %+v", name, b)
+		}
+	}
+}
+
+func TestReadSizes(t *testing.T) {
+	e := openEngine(t)
+	mustCreate(t, e, "s", 1)
+	began := time.Now()
+	for i := range 30 {
+		mustPut(t, e, "s", "k", string(bytes.Repeat([]byte{byte(i)}, 1000)))
+	}
+	time.Sleep(20 * time.Millisecond)
+	start := mustSeek(t, e, "s", 0, Start{From: TrimHorizon})
+	for _, test := range []struct {
+		max, bytes, want int
+		behind           bool
+	}{
+		{0, 0, 30, false},
+		{1, 0, 1, true},
+		{29, 0, 29, true},
+		{30, 0, 30, false},
+		{31, 0, 30, false},
+		{0, 1, 1, true},
+		{0, 5100, 5, true},
+		{3, 5100, 3, true},
+	} {
+		c, n := start, 0
+		for first := true; n < 30; first = false {
+			b, err := e.Read(t.Context(), "s", c, test.max, test.bytes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first && (len(b.Records) != test.want || (b.Behind > 0) != test.behind || b.Behind > time.Since(began)+time.Millisecond) {
+				t.Errorf("%d, %d: %d records, behind %v", test.max, test.bytes, len(b.Records), b.Behind)
+			}
+			for _, r := range b.Records {
+				if r.Data[0] != byte(n) {
+					t.Fatalf("%d, %d: record %d is %d", test.max, test.bytes, n, r.Data[0])
+				}
+				n++
+			}
+			if c = b.Next; (b.Behind > 0) != (n < 30) || b.Continue != b.Records[len(b.Records)-1].Sequence {
+				t.Errorf("%d, %d: behind %v after %d", test.max, test.bytes, b.Behind, n)
+			}
+		}
+	}
+	// What is not encrypted is not copied.
+	a, b := mustRead(t, e, "s", start), mustRead(t, e, "s", start)
+	if &a.Records[3].Data[0] != &b.Records[3].Data[0] {
+		t.Error("two reads have two copies")
+	}
+}
+
+func TestShardFilters(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, _ *ground, e *Engine) {
+		mustCreate(t, e, "s", 2)
+		made := time.Now()
+		time.Sleep(time.Hour)
+		if _, err := e.SetShardCount(t.Context(), "s", 1); err != nil {
+			t.Fatal(err)
+		}
+		merged := time.Now()
+		time.Sleep(time.Hour)
+		if err := e.Split(t.Context(), "s", 2, HashKey{1 << 62, 0}); err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range []struct {
+			f    ShardFilter
+			want string
+		}{
+			{ShardFilter{After: NoShard}, "[0 1 2 3 4]"},
+			{ShardFilter{After: 1}, "[2 3 4]"},
+			{ShardFilter{After: 9}, "[]"},
+			{ShardFilter{Kind: ShardsAfterID, After: 2}, "[3 4]"},
+			{ShardFilter{Kind: ShardsFromTrimHorizon, After: NoShard}, "[0 1 2 3 4]"},
+			{ShardFilter{Kind: ShardsAtTrimHorizon, After: NoShard}, "[0 1]"},
+			{ShardFilter{Kind: ShardsAtLatest, After: NoShard}, "[3 4]"},
+			{ShardFilter{Kind: ShardsAtLatest, After: 3}, "[4]"},
+			{ShardFilter{Kind: ShardsAtTimestamp, After: NoShard, Time: made.Add(time.Minute)}, "[0 1]"},
+			{ShardFilter{Kind: ShardsAtTimestamp, After: NoShard, Time: made.Add(-time.Minute)}, "[0 1]"},
+			{ShardFilter{Kind: ShardsAtTimestamp, After: NoShard, Time: merged.Add(time.Minute)}, "[2]"},
+			{ShardFilter{Kind: ShardsAtTimestamp, After: NoShard, Time: time.Now().Add(time.Minute)}, "[3 4]"},
+			{ShardFilter{Kind: ShardsFromTimestamp, After: NoShard, Time: merged.Add(time.Minute)}, "[2 3 4]"},
+			{ShardFilter{Kind: ShardsFromTimestamp, After: NoShard, Time: time.Unix(0, 0)}, "[0 1 2 3 4]"},
+		} {
+			list, err := e.Shards("s", test.f)
+			got := []uint32{}
+			for _, sh := range list {
+				got = append(got, sh.Index)
+			}
+			if err != nil || fmt.Sprint(got) != test.want {
+				t.Errorf("%+v: %v, %v, want %s", test.f, got, err, test.want)
+			}
+		}
+		_, err := e.Shards("s", ShardFilter{Kind: "X"})
+		wantKind(t, err, ErrInvalid)
+		time.Sleep(22*time.Hour + time.Minute)
+		list := mustShards(t, e, "s", ShardsAtTrimHorizon)
+		if len(list) != 2 || list[0].Index != 0 {
+			t.Errorf("open at the horizon: %+v", list)
+		}
+		time.Sleep(time.Hour)
+		if list = mustShards(t, e, "s", ShardsAtTrimHorizon); len(list) != 1 || list[0].Index != 2 {
+			t.Errorf("open at the horizon an hour later: %+v", list)
+		}
+	})
+}
+
+// TestThrottle holds shards to the service's throughput.
+func TestThrottle(t *testing.T) {
+	throttled := func(o *Options) { o.Limits.Throttle = true }
+	puts := func(n, size int) (list []Put) {
+		for range n {
+			list = append(list, Put{PartitionKey: "k", Data: make([]byte, size)})
+		}
+		return list
+	}
+	kept := func(t *testing.T, e *Engine, list []Put) (n int) {
+		t.Helper()
+		rs, err := e.Put(t.Context(), "s", list, PutOptions{Batch: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rs {
+			if r.Err == nil {
+				n++
+			} else if !errors.Is(r.Err, ErrThrottled) {
+				t.Error(r.Err)
+			}
+		}
+		return n
+	}
+	t.Run("records", func(t *testing.T) {
+		bubble(t, throttled, func(t *testing.T, _ *ground, e *Engine) {
+			mustCreate(t, e, "s", 1)
+			if n := kept(t, e, puts(500, 1)) + kept(t, e, puts(500, 1)) + kept(t, e, puts(500, 1)); n != 1000 {
+				t.Errorf("%d records in a second", n)
+			}
+			time.Sleep(100 * time.Millisecond)
+			if n := kept(t, e, puts(500, 1)); n < 99 || n > 100 {
+				t.Errorf("%d records 100 ms later", n)
+			}
+			var f StreamFigures
+			e.Figures(func(_ string, s StreamFigures) { f = s })
+			if f.WriteProvisionedThroughputExceeded < 900 || f.PutRecordsThrottledRecords != f.WriteProvisionedThroughputExceeded || f.IncomingRecords > 1100 {
+				t.Errorf("%+v", f)
+			}
+		})
+	})
+	t.Run("bytes", func(t *testing.T) {
+		bubble(t, throttled, func(t *testing.T, _ *ground, e *Engine) {
+			mustCreate(t, e, "s", 1)
+			if n := kept(t, e, puts(20, 100<<10)); n != 10 {
+				t.Errorf("%d of 100 KiB in a second", n)
+			}
+			time.Sleep(2 * time.Second)
+			if n := kept(t, e, puts(20, 100<<10)); n != 10 {
+				t.Errorf("%d of 100 KiB in a second", n)
+			}
+		})
+	})
+	t.Run("large records", func(t *testing.T) {
+		bubble(t, throttled, func(t *testing.T, _ *ground, e *Engine) {
+			if err := e.Create(t.Context(), CreateOptions{Name: "s", Shards: 1, MaxRecordKiB: 10240}); err != nil {
+				t.Fatal(err)
+			}
+			if n := kept(t, e, puts(1, 9<<20)); n != 1 {
+				t.Error("no burst of 9 MiB")
+			}
+			if n := kept(t, e, puts(1, 9<<20)); n != 0 {
+				t.Error("another burst at once")
+			}
+			time.Sleep(9 * time.Second)
+			if n := kept(t, e, puts(1, 9<<20)); n != 1 {
+				t.Error("no burst after 9 s")
+			}
+		})
+	})
+	t.Run("reads", func(t *testing.T) {
+		bubble(t, throttled, func(t *testing.T, _ *ground, e *Engine) {
+			mustCreate(t, e, "s", 2)
+			c := mustSeek(t, e, "s", 0, Start{From: Latest})
+			read := func() error { return second(e.Read(t.Context(), "s", c, 0, 0)) }
+			for i := range 6 {
+				if err := read(); (i == 5) != errors.Is(err, ErrThrottled) {
+					t.Errorf("read %d in a second: %v", i+1, err)
+				}
+			}
+			if err := second(e.Read(t.Context(), "s", mustSeek(t, e, "s", 1, Start{From: Latest}), 0, 0)); err != nil {
+				t.Errorf("another shard: %v", err)
+			}
+			time.Sleep(200 * time.Millisecond)
+			if err := read(); err != nil {
+				t.Error(err)
+			}
+			for range 5 {
+				mustSeek(t, e, "s", 0, Start{From: Latest})
+			}
+			_, err := e.Seek("s", 0, Start{From: Latest})
+			wantKind(t, err, ErrThrottled)
+		})
+	})
+	t.Run("10 MiB", func(t *testing.T) {
+		bubble(t, throttled, func(t *testing.T, _ *ground, e *Engine) {
+			mustCreate(t, e, "s", 1)
+			for range 11 {
+				if kept(t, e, puts(1, 1<<20-10)) != 1 {
+					t.Fatal("throttled")
+				}
+				time.Sleep(time.Second)
+			}
+			b := mustRead(t, e, "s", mustSeek(t, e, "s", 0, Start{From: TrimHorizon}))
+			if len(b.Records) != 10 {
+				t.Fatalf("%d records", len(b.Records))
+			}
+			read := func() error { return second(e.Read(t.Context(), "s", b.Next, 0, 0)) }
+			time.Sleep(4500 * time.Millisecond)
+			wantKind(t, read(), ErrThrottled)
+			time.Sleep(500 * time.Millisecond)
+			if err := read(); err != nil {
+				t.Error("5 s later:", err)
+			}
+		})
+	})
+	t.Run("none without the limit", func(t *testing.T) {
+		e := openEngine(t)
+		mustCreate(t, e, "s", 1)
+		if n := kept(t, e, puts(500, 1)) + kept(t, e, puts(500, 1)) + kept(t, e, puts(500, 1)); n != 1500 {
+			t.Error(n)
+		}
+	})
+}
+
+func TestEncryption(t *testing.T) {
+	g := newGround(t)
+	e := g.open(t)
+	mustCreate(t, e, "s", 2)
+	ctx := t.Context()
+	var put []Put
+	sealed := map[string]bool{}
+	more := func(want bool) {
+		t.Helper()
+		for range 5 {
+			p := Put{PartitionKey: fmt.Sprint("key", len(put)), Data: fmt.Append(nil, "secret ", len(put))}
+			if r := mustPut(t, e, "s", p.PartitionKey, string(p.Data)); r.Encrypted != want {
+				t.Errorf("%s: encrypted %v", p.Data, r.Encrypted)
+			}
+			sealed[string(p.Data)] = want
+			put = append(put, p)
+		}
+	}
+	check := func() {
+		t.Helper()
+		got := readAll(t, e, "s")
+		checkSame(t, got, put)
+		for _, r := range got {
+			if r.Encrypted != sealed[string(r.Data)] {
+				t.Errorf("%s: encrypted %v", r.Data, r.Encrypted)
+			}
+		}
+	}
+	steps := []struct {
+		do   func() error
+		want bool
+	}{
+		{func() error { return nil }, false},
+		{func() error { return e.Encrypt(ctx, "s", "alias/aws/kinesis") }, true},
+		{func() error { g.close(t); e = g.open(t); return nil }, true},
+		{func() error { return e.Encrypt(ctx, "s", "mine") }, true},
+		{func() error { return e.Split(ctx, "s", 0, HashKey{1 << 62, 0}) }, true},
+		{func() error { return e.Decrypt(ctx, "s", "mine") }, false},
+		{func() error { g.close(t); e = g.open(t); return nil }, false},
+		{func() error { return e.Encrypt(ctx, "s", "mine") }, true},
+	}
+	for _, s := range steps {
+		if err := s.do(); err != nil {
+			t.Fatal(err)
+		}
+		more(s.want)
+		check()
+	}
+	for _, entry := range g.lane.(*memoryLane).entries {
+		plain := bytes.Contains(entry.Payload, []byte("secret"))
+		i := bytes.Index(entry.Payload, []byte("secret"))
+		if plain && sealed[string(entry.Payload[i:])] {
+			t.Errorf("%q lies open", entry.Payload)
+		}
+	}
+	g.close(t)
+	e = g.open(t)
+	g.keys.disabled["mine"] = true
+	_, err := e.Put(ctx, "s", put[:1], PutOptions{})
+	wantKind(t, err, ErrKeyDisabled)
+	delete(g.keys.keys, "alias/aws/kinesis")
+	failed := 0
+	for _, sh := range mustShards(t, e, "s", "") {
+		if _, err := e.Read(ctx, "s", mustSeek(t, e, "s", sh.Index, Start{From: TrimHorizon}), 0, 0); errors.Is(err, ErrKeyNotFound) || errors.Is(err, ErrKeyDisabled) {
+			failed++
+		}
+	}
+	if failed == 0 {
+		t.Error("records open without their key")
+	}
+	g.keys.disabled = nil
+	if _, err := e.Put(ctx, "s", put[:1], PutOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSealedBinding: a sealed record opens where it was put and nowhere else,
+// and no bit of it can change.
+func TestSealedBinding(t *testing.T) {
+	e := openEngine(t)
+	mustCreate(t, e, "s", 1)
+	if err := e.Encrypt(t.Context(), "s", "mine"); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := e.find("s")
+	p := s.now()
+	c, err := e.sealer(s, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := new(binding)
+	body := c.seal(nil, n, s.id, 3, "key", []byte("data"))
+	content, err := e.unseal(nil, n, s, p, 3, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, data, err := parseContent(content); key != "key" || string(data) != "data" || err != nil {
+		t.Error(key, data, err)
+	}
+	if _, err := e.unseal(nil, n, s, p, 4, body); err == nil {
+		t.Error("opens in another shard")
+	}
+	other := &stream{name: "s", id: s.id + 1}
+	if _, err := e.unseal(nil, n, other, p, 3, body); err == nil {
+		t.Error("opens in another stream")
+	}
+	for i := range body {
+		flipped := bytes.Clone(body)
+		flipped[i] ^= 1
+		sh := &shard{index: 3}
+		var r Record
+		_, err := e.decode(s, p, sh, &segment.Record{Body: flipped}, &r, nil, n)
+		if err == nil && string(r.Data) == "data" {
+			t.Errorf("opens with byte %d changed", i)
+		}
+	}
+	seen := map[string]bool{}
+	for range 1000 {
+		b := c.seal(nil, n, s.id, 3, "", nil)
+		if nonce := string(b[bodyHeader+4 : sealHeader]); seen[nonce] {
+			t.Fatal("a nonce twice")
+		} else {
+			seen[nonce] = true
+		}
+	}
+}
+
+func FuzzBody(f *testing.F) {
+	f.Add(appendBody(nil, "key", []byte("data")))
+	f.Add([]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Add([]byte{1, 1, 0, 0, 0, 1})
+	e := &Engine{}
+	s := &stream{}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r Record
+		if _, err := e.decode(s, &picture{}, &shard{}, &segment.Record{Body: b}, &r, nil, new(binding)); err == nil && len(r.PartitionKey)+len(r.Data) > len(b) {
+			t.Error("more came out than went in")
+		}
+	})
+}
+
+func FuzzChunk(f *testing.F) {
+	f.Add(encodeChunk([]*shard{{index: 1, parent: NoShard, adjacent: 7, rng: HashRange{HashKey{1, 2}, MaxHashKey}, made: 5, closed: 6, epoch: 7}}))
+	f.Add([]byte{1, 0x80})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		shards, err := decodeChunk(b)
+		if err != nil {
+			return
+		}
+		again, err := decodeChunk(encodeChunk(shards))
+		if err != nil || !slices.EqualFunc(shards, again, func(x, y *shard) bool { return *x == *y }) {
+			t.Errorf("%v, %v, %v", shards, again, err)
+		}
+	})
+}
+
+// TestFullLog: what the log refuses is refused record by record.
+func TestFullLog(t *testing.T) {
+	g := newGround(t)
+	e := g.open(t)
+	mustCreate(t, e, "s", 1)
+	g.lane.(*memoryLane).refuse = journal.ErrFull
+	rs, err := e.Put(t.Context(), "s", []Put{{PartitionKey: "a"}, {PartitionKey: "b"}}, PutOptions{Batch: true})
+	if err != nil || !errors.Is(rs[0].Err, ErrUnavailable) || !errors.Is(rs[1].Err, ErrUnavailable) {
+		t.Error(rs, err)
+	}
+	g.lane.(*memoryLane).refuse = nil
+	mustPut(t, e, "s", "a", "")
+	e.Figures(func(name string, f StreamFigures) {
+		if name != "s" || f.PutRecordsFailedRecords != 2 || f.PutRecords.Calls != 1 || f.PutRecords.Success != 0 || f.PutRecord.Success != 1 || f.IncomingRecords != 1 {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// TestScaling loads a stream on demand and wants it to grow, then to be left alone.
+func TestScaling(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, _ *ground, e *Engine) {
+		if err := e.Create(t.Context(), CreateOptions{Name: "s", Mode: OnDemand}); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for range 130 { // 4,500 records a second
+			for range 9 {
+				puts := make([]Put, 500)
+				for i := range puts {
+					n++
+					puts[i].PartitionKey = strconv.Itoa(n)
+				}
+				if rs, err := e.Put(t.Context(), "s", puts, PutOptions{}); err != nil || rs[0].Err != nil {
+					t.Fatal(err, rs)
+				}
+			}
+			time.Sleep(time.Second)
+			if s, _ := e.Stream("s"); s.Status != Active {
+				t.Fatal(s.Status)
+			}
+		}
+		s, _ := e.Stream("s")
+		if s.OpenShards < 8 || s.OpenShards > 16 {
+			t.Errorf("%d shards for 4,500 records a second", s.OpenShards)
+		}
+		if got := len(readAll(t, e, "s")); got != n {
+			t.Errorf("read %d, put %d", got, n)
+		}
+		checkTiles(t, e, "s")
+		t.Logf("%d shards", s.OpenShards)
+	})
+}
