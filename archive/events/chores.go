@@ -265,8 +265,11 @@ func chunks(list []*Detection) func(yield func([]*Detection) bool) {
 	}
 }
 
-// read reads a block.
+// read reads a block. What it returns is shared.
 func (s *Store) read(ctx context.Context, b *block) ([]*Detection, error) {
+	if list, ok := s.cache.get(b); ok {
+		return list, nil
+	}
 	r, err := s.o.Bucket.Get(ctx, b.objectKey(), 0, bucket.ToEnd)
 	if err != nil {
 		return nil, fmt.Errorf("block %s: %w", b.objectKey(), err)
@@ -277,6 +280,7 @@ func (s *Store) read(ctx context.Context, b *block) ([]*Detection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("block %s: %w", b.objectKey(), err)
 	}
+	s.cache.put(b, list)
 	return list, nil
 }
 

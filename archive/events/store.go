@@ -99,6 +99,7 @@ type Store struct {
 	own     []func() error // closes what Open opened, in order
 
 	stats  counters
+	cache  cache
 	kick   chan struct{} // wakes the chores
 	stop   context.CancelFunc
 	chores sync.WaitGroup

@@ -403,12 +403,12 @@ func TestManyInAnHour(t *testing.T) {
 	p := newPlace(t)
 	p.setOldest("c", day.Add(-time.Hour))
 	s := p.open()
-	const n = 20_000
+	const n = 12_000
 	order := rand.New(rand.NewPCG(1, 1)).Perm(n)
 	for part := range slices.Chunk(order, 500) {
 		var list []Detection
 		for _, i := range part {
-			list = append(list, seen("c", i, float64(i)/10, "x"))
+			list = append(list, seen("c", i, float64(i)/5, "x"))
 		}
 		add(t, s, list...)
 		if part[0]%3 == 0 {
@@ -432,7 +432,7 @@ func TestManyInAnHour(t *testing.T) {
 // TestModel does random operations on a store and on a map.
 func TestModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
-	const steps = 300
+	const steps = 200
 	t.Logf("%d operations, seed %d", steps, seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	p := newPlace(t)
@@ -480,7 +480,7 @@ func TestModel(t *testing.T) {
 			p.mu.Unlock()
 			retain(t, s)
 		}
-		q := Query{Newest: random.IntN(2) == 0, Limit: 1 + random.IntN(500)}
+		q := Query{Newest: random.IntN(2) == 0, Limit: 1 + random.IntN(MaxLimit)}
 		if random.IntN(2) == 0 {
 			q.Label = "x"
 		}
