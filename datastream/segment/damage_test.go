@@ -180,7 +180,7 @@ func TestDamageAtReading(t *testing.T) {
 		at    func(f *file, places []place, e block) uint64
 		whole bool // the shard in this file, not the block alone
 	}{
-		{"index", func(f *file, _ []place, _ block) uint64 { return f.footer.index + 50 }, true},
+		{"index", func(f *file, _ []place, _ block) uint64 { return f.footer.index + indexSize + 25 }, true},
 		{"block checksum", func(_ *file, _ []place, e block) uint64 { return e.offset }, false},
 		{"block length", func(_ *file, _ []place, e block) uint64 { return e.offset + 5 }, false},
 		{"block count", func(_ *file, _ []place, e block) uint64 { return e.offset + 12 }, false},

@@ -50,7 +50,9 @@ type Record struct {
 
 // Options tune a Store. Lane, Meta, Dir and Keep are required.
 type Options struct {
-	// Lane takes the records; nobody else appends to it or trims it.
+	// Lane takes the records; nobody else appends to it or trims it. It should
+	// refuse records while less than twice MemBytes is free on the device, so that
+	// there is always room to seal what it holds and to give its files back.
 	Lane journal.Journal
 	// Meta keeps the list of sealed files, under keys that begin with "segment/".
 	Meta journal.Meta
