@@ -357,6 +357,12 @@ func TestThrottle(t *testing.T) {
 			if n := kept(t, e, puts(20, 100<<10)); n != 10 {
 				t.Errorf("%d of 100 KiB in a second", n)
 			}
+			for range 110 {
+				kept(t, e, puts(10, 100<<10))
+			}
+			if kept(t, e, puts(1, 1)) != 1 {
+				t.Error("refused records count as records")
+			}
 			time.Sleep(2 * time.Second)
 			if n := kept(t, e, puts(20, 100<<10)); n != 10 {
 				t.Errorf("%d of 100 KiB in a second", n)
@@ -643,4 +649,65 @@ func TestScaling(t *testing.T) {
 		checkTiles(t, e, "s")
 		t.Logf("%d shards", s.OpenShards)
 	})
+}
+
+// TestClockBack: stamps never go back, not even when the clock did, over a
+// restart, and a number read is the number that put returned.
+func TestClockBack(t *testing.T) {
+	g := newGround(t)
+	e := g.open(t)
+	mustCreate(t, e, "s", 1)
+	mustPut(t, e, "s", "a", "0")
+	s, _ := e.find("s")
+	s.arrived += time.Hour.Milliseconds() // the clock was ahead
+	put := []PutResult{mustPut(t, e, "s", "a", "1"), mustPut(t, e, "s", "a", "2")}
+	if err := e.Split(t.Context(), "s", 0, HashKey{1 << 63, 0}); err != nil {
+		t.Fatal(err)
+	}
+	g.close(t)
+	e = g.open(t)
+	put = append(put, mustPut(t, e, "s", "a", "3"))
+	all := readAll(t, e, "s")
+	for i, r := range all[1:] {
+		if r.Sequence != put[i].Sequence || r.Arrived.Before(all[i].Arrived) {
+			t.Errorf("record %d: %+v after %v, put as %+v", i+1, r, all[i].Arrived, put[i].Sequence)
+		}
+	}
+	if len(all) != 4 {
+		t.Errorf("%d records", len(all))
+	}
+}
+
+func TestLook(t *testing.T) {
+	m := newMeter()
+	now := time.Unix(1_800_000_000, 0)
+	var l load
+	look := func(records uint64) {
+		now = now.Add(time.Minute)
+		m.inRecords.Add(records)
+		l = m.look(HashRange{}, now)
+	}
+	look(1e6)
+	if l.now != 0 || l.peak != 0 || l.watched != 0 {
+		t.Errorf("at first %+v", l)
+	}
+	look(30_000)
+	if l.now != 0.5 || l.peak != 0.5 || l.watched != time.Minute {
+		t.Errorf("after a busy minute %+v", l)
+	}
+	now = now.Add(24 * time.Hour)
+	look(6_000)
+	if l.now > 0.001 || l.peak != 0.5 {
+		t.Errorf("a day later %+v", l)
+	}
+	now = now.Add(29 * 24 * time.Hour)
+	look(0)
+	if l.peak > 0.001 {
+		t.Errorf("a month later %+v", l)
+	}
+	now = now.Add(400 * 24 * time.Hour)
+	look(0)
+	if l.peak != 0 {
+		t.Errorf("a year later %+v", l)
+	}
 }
