@@ -71,7 +71,10 @@ func (s *Store) Drop(ctx context.Context) error {
 		if !r.expired(f) {
 			continue
 		}
-		if failed = s.catalog.remove(ctx, f); failed != nil {
+		if failed = context.Cause(ctx); failed != nil {
+			break
+		}
+		if failed = s.catalog.remove(context.WithoutCancel(ctx), f); failed != nil {
 			failed = fmt.Errorf("drop %s: %w", f.name, failed)
 			break
 		}

@@ -17,12 +17,15 @@ const day = 24 * time.Hour
 // until whole tables of them are sealed.
 func (r *rig) fill(t *testing.T, k Key, n int, start, step int64) []Record {
 	t.Helper()
-	records := make([]Record, n)
-	for i := range records {
-		at := start + int64(i)*step
-		body := bodyOf(uint64(i), 1000)
-		p := r.put(t, Item{Key: k, Arrived: at, Body: body})
-		records[i] = Record{Position: p[0], Arrived: at, Body: body}
+	records := make([]Record, 0, n)
+	for len(records) < n {
+		items := make([]Item, min(5, n-len(records)))
+		for i := range items {
+			items[i] = Item{k, start + int64(len(records)+i)*step, bodyOf(uint64(len(records)+i), 1000)}
+		}
+		for i, p := range r.put(t, items...) {
+			records = append(records, Record{Position: p, Arrived: items[i].Arrived, Body: items[i].Body})
+		}
 	}
 	r.sealAll(t)
 	return records

@@ -139,6 +139,9 @@ func (s *Store) starve(err error) {
 // replayed.
 func (s *Store) sealTable(t *table) error {
 	made, err := s.writeTable(t)
+	if err == nil && len(made) > 0 {
+		err = s.fs.SyncDir(s.opts.Dir)
+	}
 	if err == nil {
 		err = s.catalog.commit(context.WithoutCancel(s.life), made, t.end)
 		if err != nil && !noRoom(err) {
@@ -198,9 +201,16 @@ func (s *Store) sortTable(t *table) [classes][]part {
 	return sorted
 }
 
-// writeTable writes the files of a table, durably, under their final names.
-// What it returns beside an error is to be discarded.
+// writeTable writes the files of a table under their final names. What it
+// returns beside an error is to be discarded.
 func (s *Store) writeTable(t *table) ([]*sealed, error) {
+	free, err := s.fs.Free(s.opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if free < uint64(t.bytes) { // rather than fill the device to find out
+		return nil, fmt.Errorf("%w: %d bytes free in %s, %d are to be sealed", journal.ErrFull, free, s.opts.Dir, t.bytes)
+	}
 	var made []*sealed
 	next := s.catalog.next()
 	for class, parts := range s.sortTable(t) {
@@ -215,10 +225,7 @@ func (s *Store) writeTable(t *table) ([]*sealed, error) {
 			return made, err
 		}
 	}
-	if len(made) == 0 {
-		return nil, nil
-	}
-	return made, s.fs.SyncDir(s.opts.Dir)
+	return made, nil
 }
 
 // writeFile writes one file and gives it its name.

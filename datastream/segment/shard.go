@@ -213,22 +213,42 @@ func (s *shards) all() []*shard {
 	return list
 }
 
-// letGo removes the shards of which nothing is left and that answer to gone.
+// letGo removes the shards, of streams that are gone, of which nothing is left.
 func (s *shards) letGo(gone func(stream uint64) bool) {
+	streams := make(map[uint64]bool) // asked without a lock: gone may wait for those who append
+	for _, sh := range s.all() {
+		if sh.empty() && gone(sh.key.Stream) {
+			streams[sh.key.Stream] = true
+		}
+	}
+	if len(streams) == 0 {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, sh := range s.byKey {
-		sh.mu.Lock()
-		empty := sh.pending.Load() == 0 && len(sh.extents) == 0 && len(sh.runs) == 0
-		if empty && gone(k.Stream) {
+		if streams[k.Stream] && sh.empty() && sh.pending.Load() == 0 {
 			delete(s.byKey, k)
-			sh.gone = true
-			if sh.wake != nil {
-				close(sh.wake)
-				sh.wake = nil
-			}
+			sh.leave()
 		}
-		sh.mu.Unlock()
+	}
+}
+
+// empty reports whether there is no record of the shard.
+func (sh *shard) empty() bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return len(sh.extents) == 0 && len(sh.runs) == 0
+}
+
+// leave tells who waits that the shard is no longer the one to wait for.
+func (sh *shard) leave() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.gone = true
+	if sh.wake != nil {
+		close(sh.wake)
+		sh.wake = nil
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 
 // killOptions make files, and so also trims and snapshots, small and frequent.
 func killOptions() Options {
-	return Options{MaxFileBytes: 8 << 20, SnapshotBytes: 16 << 10, ReserveBytes: -1}
+	return Options{MaxFileBytes: 1 << 20, SnapshotBytes: 16 << 10, ReserveBytes: -1}
 }
 
 // killPayload is what a writer's n-th entry holds, of a size that goes from

@@ -1,0 +1,107 @@
+package awswire
+
+import (
+	"encoding/binary"
+	"reflect"
+	"strings"
+)
+
+// Major types of CBOR (RFC 8949, section 3), as the high bits of a first byte.
+const (
+	majorUint  = 0 << 5
+	majorNint  = 1 << 5
+	majorBytes = 2 << 5
+	majorText  = 3 << 5
+	majorList  = 4 << 5
+	majorMap   = 5 << 5
+	majorTag   = 6 << 5
+	majorOther = 7 << 5
+)
+
+// Single bytes of CBOR, and the tag of a timestamp.
+const (
+	cborFalse   = majorOther | 20
+	cborTrue    = majorOther | 21
+	cborNull    = majorOther | 22
+	cborUndef   = majorOther | 23
+	cborBreak   = majorOther | 31
+	cborOpenMap = majorMap | 31
+	tagTime     = 1
+)
+
+// appendHead writes a first byte with its number.
+func appendHead(b []byte, major byte, n uint64) []byte {
+	switch {
+	case n < 24:
+		return append(b, major|byte(n))
+	case n < 1<<8:
+		return append(b, major|24, byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, major|25), uint16(n))
+	case n < 1<<32:
+		return binary.BigEndian.AppendUint32(append(b, major|26), uint32(n))
+	}
+	return binary.BigEndian.AppendUint64(append(b, major|27), n)
+}
+
+func appendCBORText(b []byte, s string) []byte {
+	s = strings.ToValidUTF8(s, "\ufffd")
+	return append(appendHead(b, majorText, uint64(len(s))), s...)
+}
+
+func appendCBORInt(b []byte, n int64) []byte {
+	if n < 0 {
+		return appendHead(b, majorNint, uint64(^n))
+	}
+	return appendHead(b, majorUint, uint64(n))
+}
+
+// appendCBOR writes a value that is present. Structs are maps without a length,
+// as the service writes them; all else has its length.
+func appendCBOR(b []byte, s *shape, v reflect.Value) []byte {
+	if s.pointer {
+		v = v.Elem()
+	}
+	switch s.kind {
+	case kindString:
+		return appendCBORText(b, v.String())
+	case kindBlob:
+		blob := v.Bytes()
+		return append(appendHead(b, majorBytes, uint64(len(blob))), blob...)
+	case kindInteger, kindLong:
+		return appendCBORInt(b, v.Int())
+	case kindBoolean:
+		if v.Bool() {
+			return append(b, cborTrue)
+		}
+		return append(b, cborFalse)
+	case kindTime:
+		return appendCBORInt(append(b, majorTag|tagTime), millis(v))
+	case kindList:
+		b = appendHead(b, majorList, uint64(v.Len()))
+		for i := range v.Len() {
+			if m := v.Index(i); s.elem.absent(m) {
+				b = append(b, cborNull)
+			} else {
+				b = appendCBOR(b, s.elem, m)
+			}
+		}
+		return b
+	case kindMap:
+		b = appendHead(b, majorMap, uint64(v.Len()))
+		for _, k := range sortedKeys(v) {
+			b = appendCBORText(b, k)
+			b = appendCBORText(b, v.MapIndex(reflect.ValueOf(k)).String())
+		}
+		return b
+	}
+	b = append(b, cborOpenMap)
+	for i := range s.fields {
+		f := &s.fields[i]
+		if fv := v.Field(f.index); !f.left(fv) {
+			b = appendCBORText(b, f.name)
+			b = appendCBOR(b, f.shape, fv)
+		}
+	}
+	return append(b, cborBreak)
+}
