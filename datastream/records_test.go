@@ -623,7 +623,8 @@ func TestScaling(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		for range 130 { // 4,500 records a second
+		time.Sleep(time.Minute)
+		for range 65 { // 4,500 records a second
 			for range 9 {
 				puts := make([]Put, 500)
 				for i := range puts {

@@ -279,3 +279,33 @@ func TestScalingWriters(t *testing.T) {
 		t.Errorf("read %d, put %d", got, put.Load())
 	}
 }
+
+// TestManyStreams wants a thousand streams to be made and opened quickly.
+func TestManyStreams(t *testing.T) {
+	g := newGround(t)
+	e := g.open(t)
+	began := time.Now()
+	for i := range 1000 {
+		mustCreate(t, e, fmt.Sprintf("stream-%04d", i), 4)
+	}
+	created := time.Since(began)
+	g.close(t)
+	began = time.Now()
+	e = g.open(t)
+	opened := time.Since(began)
+	if opened > 2*time.Second {
+		t.Errorf("opened in %v", opened)
+	}
+	ids := map[uint64]bool{}
+	list, more := e.Streams("", 1000)
+	for i, s := range list {
+		if s.Name != fmt.Sprintf("stream-%04d", i) || s.OpenShards != 4 || ids[s.ID] {
+			t.Fatalf("%+v", s)
+		}
+		ids[s.ID] = true
+	}
+	if len(list) != 1000 || more {
+		t.Error(len(list), more)
+	}
+	t.Logf("created in %v, opened in %v", created, opened)
+}
