@@ -103,7 +103,7 @@ func crashAt(t *testing.T, do func(*Engine) error, gone bool, txn int, after boo
 	g.meta.fail = nil
 	e = g.open(t)
 	if _, err := e.Stream("s"); gone && errors.Is(err, ErrNotFound) {
-		if len(g.meta.keys) > 1 {
+		if g.meta.len() > 1 {
 			t.Fatalf("cut at %d, after %v: left %v", txn, after, g.meta.keys)
 		}
 		mustCreate(t, e, "s", 2)

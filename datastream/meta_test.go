@@ -29,6 +29,12 @@ func newMemoryMeta() *memoryMeta {
 	return &memoryMeta{keys: map[string]journal.Item{}, fatal: make(chan struct{})}
 }
 
+func (m *memoryMeta) len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.keys)
+}
+
 func (m *memoryMeta) Get(key string) ([]byte, uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
