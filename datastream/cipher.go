@@ -129,7 +129,7 @@ func (e *Engine) unwrap(s *stream, state *cipherState, at opening) (*opener, err
 
 func keyError(stream, keyID string, err error) error {
 	kind := ErrUnavailable
-	for _, k := range []error{ErrKeyNotFound, ErrKeyDisabled} {
+	for _, k := range []error{ErrKeyNotFound, ErrKeyDisabled, ErrInvalid} {
 		if errors.Is(err, k) {
 			kind = k
 		}

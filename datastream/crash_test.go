@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 )
@@ -102,7 +103,7 @@ func crashAt(t *testing.T, do func(*Engine) error, gone bool, txn int, after boo
 	g.meta.fail = nil
 	e = g.open(t)
 	if _, err := e.Stream("s"); gone && errors.Is(err, ErrNotFound) {
-		if len(g.meta.keys) > 1 {
+		if g.meta.len() > 1 {
 			t.Fatalf("cut at %d, after %v: left %v", txn, after, g.meta.keys)
 		}
 		mustCreate(t, e, "s", 2)
@@ -154,5 +155,29 @@ func TestFullDisk(t *testing.T) {
 	mustPut(t, e, "s", "a", "after it")
 	if n := len(readAll(t, e, "s")); n != 2 {
 		t.Errorf("%d records", n)
+	}
+}
+
+// TestBroken: when nobody knows what was decided, nothing is put or changed any
+// more, and what there is can be read.
+func TestBroken(t *testing.T) {
+	g := newGround(t)
+	e := g.open(t)
+	mustCreate(t, e, "s", 2)
+	mustPut(t, e, "s", "a", "")
+	g.meta.fail = func(int, []journal.Change) (error, bool) { return errCut, true }
+	wantKind(t, e.Split(t.Context(), "s", 0, HashKey{1 << 62, 0}), ErrUnavailable)
+	_, err := e.Put(t.Context(), "s", []Put{{PartitionKey: "a"}}, PutOptions{})
+	wantKind(t, err, ErrUnavailable)
+	g.meta.fail = nil
+	wantKind(t, e.Tag(t.Context(), "s", nil), ErrUnavailable)
+	for _, sh := range []uint32{0, 1} {
+		mustRead(t, e, "s", mustSeek(t, e, "s", sh, Start{From: TrimHorizon}))
+	}
+	close(g.meta.fatal)
+	select {
+	case <-e.Fatal():
+	case <-time.After(5 * time.Second):
+		t.Error("the engine does not say that it failed")
 	}
 }

@@ -23,8 +23,9 @@ type Log interface {
 	Fatal() <-chan struct{}
 }
 
-// Keys wraps data keys with the master keys of a key ring. Errors that are
-// neither ErrKeyNotFound nor ErrKeyDisabled mean that the ring can not answer.
+// Keys wraps data keys with the master keys of a key ring. Its errors wrap
+// ErrKeyNotFound, ErrKeyDisabled or ErrInvalid, a key ID that can be none;
+// others mean that the ring can not answer.
 type Keys interface {
 	Wrap(keyID string) (dataKey, wrapped []byte, err error)
 	Unwrap(keyID string, wrapped []byte) (dataKey []byte, err error)

@@ -34,7 +34,7 @@ func TestHistories(t *testing.T) {
 			t: t, r: rand.New(rand.NewPCG(seed, uint64(i))), g: g, e: g.open(t),
 			put: map[string][]Put{}, last: map[string]map[uint32]PutResult{}, done: map[string]int{},
 		}
-		for stop := time.Now().Add(700 * time.Millisecond); time.Now().Before(stop) && !t.Failed(); {
+		for stop := time.Now().Add(500 * time.Millisecond); time.Now().Before(stop) && !t.Failed(); {
 			h.step()
 		}
 		h.restart()

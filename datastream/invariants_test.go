@@ -51,14 +51,14 @@ func readAll(t testing.TB, e *Engine, name string) (all []Record) {
 	t.Helper()
 	list := mustShards(t, e, name, "")
 	parents := map[uint32]int{}
-	known := map[uint32]bool{}
+	byIndex := map[uint32]Shard{}
 	for _, sh := range list {
-		known[sh.Index] = true
+		byIndex[sh.Index] = sh
 	}
 	var ready []uint32
 	for _, sh := range list {
 		for _, p := range []uint32{sh.Parent, sh.AdjacentParent} {
-			if known[p] {
+			if _, known := byIndex[p]; known {
 				parents[sh.Index]++
 			}
 		}
@@ -79,6 +79,9 @@ func readAll(t testing.TB, e *Engine, name string) (all []Record) {
 					t.Fatalf("%s shard %d: %s after %s", name, shard, s, last)
 				} else {
 					last = s
+				}
+				if sh := byIndex[shard]; r.Arrived.Before(sh.Made) || !sh.Open() && r.Arrived.After(sh.Closed) {
+					t.Fatalf("%s shard %d: arrived at %v, outside of %+v", name, shard, r.Arrived, byIndex[shard])
 				}
 			}
 			all = append(all, b.Records...)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +27,12 @@ type memoryMeta struct {
 
 func newMemoryMeta() *memoryMeta {
 	return &memoryMeta{keys: map[string]journal.Item{}, fatal: make(chan struct{})}
+}
+
+func (m *memoryMeta) len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.keys)
 }
 
 func (m *memoryMeta) Get(key string) ([]byte, uint64, error) {
@@ -79,15 +84,15 @@ func (m *memoryMeta) Txn(_ context.Context, changes ...journal.Change) (uint64, 
 
 func (m *memoryMeta) List(prefix string) iter.Seq[journal.Item] {
 	m.mu.Lock()
-	list := slices.SortedFunc(maps.Values(m.keys), func(a, b journal.Item) int { return cmp.Compare(a.Key, b.Key) })
-	m.mu.Unlock()
-	return func(yield func(journal.Item) bool) {
-		for _, it := range list {
-			if strings.HasPrefix(it.Key, prefix) && !yield(it) {
-				return
-			}
+	var list []journal.Item
+	for key, it := range m.keys {
+		if strings.HasPrefix(key, prefix) {
+			list = append(list, it)
 		}
 	}
+	m.mu.Unlock()
+	slices.SortFunc(list, func(a, b journal.Item) int { return cmp.Compare(a.Key, b.Key) })
+	return slices.Values(list)
 }
 
 func (m *memoryMeta) Fatal() <-chan struct{} { return m.fatal }

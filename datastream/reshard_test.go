@@ -232,9 +232,80 @@ func TestManyShards(t *testing.T) {
 	}
 	g.close(t)
 	began = time.Now()
-	g.open(t)
+	e = g.open(t)
 	t.Logf("create %v, double %v, a merge writes %d bytes, open %v", created, doubled, bytes, time.Since(began))
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("opened in %v", took)
 	}
+	checkTiles(t, e, "s")
+}
+
+// TestScalingWriters puts into a stream that distributes by itself while its
+// shards change: nothing lands in a shard that was closed before.
+func TestScalingWriters(t *testing.T) {
+	e := openEngine(t)
+	if err := e.Create(t.Context(), CreateOptions{Name: "s", Mode: OnDemand, AutoDistribution: true}); err != nil {
+		t.Fatal(err)
+	}
+	var put atomic.Int64
+	var writers sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		writers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := e.Put(t.Context(), "s", make([]Put, 3), PutOptions{}); err != nil {
+					t.Error(err)
+					return
+				}
+				put.Add(3)
+			}
+		})
+	}
+	for warm := 5; warm < 60; warm += 3 {
+		if err := e.SetWarm(t.Context(), "s", warm); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(3 * time.Millisecond)
+	}
+	close(stop)
+	writers.Wait()
+	checkTiles(t, e, "s")
+	if got := len(readAll(t, e, "s")); got != int(put.Load()) {
+		t.Errorf("read %d, put %d", got, put.Load())
+	}
+}
+
+// TestManyStreams wants a thousand streams to be made and opened quickly.
+func TestManyStreams(t *testing.T) {
+	g := newGround(t)
+	e := g.open(t)
+	began := time.Now()
+	for i := range 1000 {
+		mustCreate(t, e, fmt.Sprintf("stream-%04d", i), 4)
+	}
+	created := time.Since(began)
+	g.close(t)
+	began = time.Now()
+	e = g.open(t)
+	opened := time.Since(began)
+	if opened > 2*time.Second {
+		t.Errorf("opened in %v", opened)
+	}
+	ids := map[uint64]bool{}
+	list, more := e.Streams("", 1000)
+	for i, s := range list {
+		if s.Name != fmt.Sprintf("stream-%04d", i) || s.OpenShards != 4 || ids[s.ID] {
+			t.Fatalf("%+v", s)
+		}
+		ids[s.ID] = true
+	}
+	if len(list) != 1000 || more {
+		t.Error(len(list), more)
+	}
+	t.Logf("created in %v, opened in %v", created, opened)
 }

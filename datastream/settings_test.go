@@ -434,12 +434,12 @@ func TestLongAgo(t *testing.T) {
 		if _, err := e.SetShardCount(ctx, "s", 1); err != nil {
 			t.Fatal(err)
 		}
-		before := len(g.meta.keys)
+		before := g.meta.len()
 		time.Sleep(26 * time.Hour)
 		if _, err := e.Read(ctx, "s", c, 0, 0); !errors.Is(err, ErrNotFound) {
 			t.Error(err)
 		}
-		if now := len(g.meta.keys); now >= before {
+		if now := g.meta.len(); now >= before {
 			t.Errorf("%d keys, were %d: nothing was forgotten", now, before)
 		}
 		checkTiles(t, e, "s")

@@ -165,14 +165,15 @@ func TestSubscription(t *testing.T) {
 		}},
 		{"a split ends the shard", func(t *testing.T, e *Engine) {
 			sub := mustSubscribe(t, e, "c", 0, latest)
+			began := time.Now()
 			time.AfterFunc(time.Second, func() {
 				if err := e.Split(context.Background(), "s", 0, HashKey{1 << 63, 0}); err != nil {
 					t.Error(err)
 				}
 			})
 			b, err := sub.Next(t.Context())
-			if err != nil || !b.End || len(b.Children) != 2 || b.Children[0].Range.Start != (HashKey{}) {
-				t.Error(b, err)
+			if err != nil || !b.End || len(b.Children) != 2 || b.Children[0].Range.Start != (HashKey{}) || time.Since(began) != time.Second {
+				t.Error(b, err, time.Since(began))
 			}
 			if _, err := sub.Next(t.Context()); err != io.EOF {
 				t.Error(err)
