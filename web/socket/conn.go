@@ -119,11 +119,12 @@ func (c *conn) farewell(end *ending) {
 	if end == errGone || end == errStuck {
 		return
 	}
+	bye := c.h.pace.bye
 	if end.told != nil {
-		_ = c.send(websocket.TextMessage, errorMessage(end.told), farewell)
+		_ = c.send(websocket.TextMessage, errorMessage(end.told), bye)
 	}
-	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(end.code, end.reason), time.Now().Add(farewell))
-	short := time.NewTimer(farewell)
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(end.code, end.reason), time.Now().Add(bye))
+	short := time.NewTimer(bye)
 	defer short.Stop()
 	long := time.NewTimer(c.h.o.Patience)
 	defer long.Stop()

@@ -52,6 +52,7 @@ func TestSlowReader(t *testing.T) {
 		o.Window, o.Patience = 100<<10, time.Second
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
 	})
+	s.pace.bye = 100 * time.Millisecond
 	c := s.open(t, "from=trim_horizon")
 	began := time.Now()
 	for !strings.Contains(log.String(), "slow_reader") {
@@ -65,6 +66,7 @@ func TestSlowReader(t *testing.T) {
 			t.Errorf("%d bytes were read for who takes nothing, with a window of %d", e.read, 100<<10)
 		}
 	})
+	time.Sleep(300 * time.Millisecond) // it begins to read later than others have time to say goodbye
 	var got int
 	for {
 		m, err := c.next()

@@ -306,3 +306,8 @@ func bigOf(h datastream.HashKey) *big.Int {
 	n, _ := new(big.Int).SetString(h.String(), 10)
 	return n
 }
+
+var (
+	_ Engine = (*datastream.Engine)(nil)
+	_ Engine = (*fakeEngine)(nil)
+)

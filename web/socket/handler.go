@@ -72,7 +72,6 @@ const (
 	maxPuts      = 500
 	maxPutBytes  = 10 << 20
 
-	farewell    = 2 * time.Second // to say why, and to hear the answer to a close
 	retryAfter  = 200 * time.Millisecond
 	upgradeTime = 10 * time.Second
 )
@@ -82,6 +81,7 @@ type pace struct {
 	ping time.Duration
 	gone time.Duration // without a sign of life
 	ask  time.Duration // for the rights
+	bye  time.Duration // to say why, and to hear the answer to a close
 }
 
 // Handler serves the WebSockets. It is an http.Handler for the route of
@@ -123,7 +123,7 @@ func New(o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{o: o, pace: pace{ping: 20 * time.Second, gone: time.Minute, ask: time.Minute}, fence: f, large: make(chan struct{}, largeSlots), conns: map[*conn]struct{}{}}
+	h := &Handler{o: o, pace: pace{ping: 20 * time.Second, gone: time.Minute, ask: time.Minute, bye: 2 * time.Second}, fence: f, large: make(chan struct{}, largeSlots), conns: map[*conn]struct{}{}}
 	h.ctx, h.stop = context.WithCancelCause(context.Background())
 	h.upgrader = websocket.Upgrader{
 		HandshakeTimeout: upgradeTime, ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10, WriteBufferPool: &sync.Pool{},
