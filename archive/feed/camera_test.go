@@ -177,7 +177,7 @@ func (m *memory) Put(ctx context.Context, stream, key string, data []byte) error
 	if m.away != nil {
 		return m.away
 	}
-	m.records = append(m.records, put{stream, key, append([]byte(nil), data...), time.Now()})
+	m.records = append(m.records, put{stream, key, data, time.Now()})
 	m.arrived <- struct{}{}
 	return nil
 }

@@ -17,10 +17,10 @@ type describer struct {
 	limit   int
 	media   []byte
 	frames  [][]Frame // by run
-	out     []byte
+	size    int       // of the last record
 }
 
-// record returns the record of a fragment, which is good until the next call.
+// record returns the record of a fragment, in bytes of its own.
 func (d *describer) record(ctx context.Context, name fragments.StreamName, e *archive.Entry) ([]byte, error) {
 	r := Record{
 		V: Version, Type: TypeFragment, Stream: name, Number: e.Number,
@@ -59,11 +59,12 @@ func (d *describer) record(ctx context.Context, name fragments.StreamName, e *ar
 			r.Tracks[i].Frames = nil
 		}
 	}
-	d.out = r.fit(d.out[:0], d.limit-len(name))
+	out := r.fit(make([]byte, 0, d.size+d.size/8), d.limit-len(name))
+	d.size = len(out)
 	if damage != nil {
-		return d.out, &damageError{damage}
+		return out, &damageError{damage}
 	}
-	return d.out, nil
+	return out, nil
 }
 
 // damageError comes with a record that lacks its frames.

@@ -32,7 +32,8 @@ type Target interface {
 	// Ensure makes the data stream unless it is there, and returns once it takes
 	// records.
 	Ensure(ctx context.Context, stream string) error
-	// Put returns nil once the record is durable. Data may be used again then.
+	// Put returns nil once the record is durable. Data is handed over: nobody else
+	// changes it.
 	Put(ctx context.Context, stream, partitionKey string, data []byte) error
 }
 

@@ -238,6 +238,29 @@ func TestHangingTarget(t *testing.T) {
 	}
 }
 
+// What the archive makes visible as it closes is fed as well.
+func TestCloseFeedsTheRest(t *testing.T) {
+	h, m := newHouse(t, nil), newMemory()
+	f := h.feed(t, m, nil)
+	for i := range 5 {
+		c := record(t, h.archive, name(i))
+		if _, err := c.w.Begin(c.lease); err != nil { // holds the others back
+			t.Fatal(err)
+		}
+		c.add(20)
+	}
+	if st := f.Stats(); st.Records != 0 {
+		t.Errorf("%d fed of what is held back", st.Records)
+	}
+	if err := h.archive.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, f)
+	if got := len(m.all()); got != 100 {
+		t.Errorf("%d put, want 100", got)
+	}
+}
+
 // What was recorded before the first use is not fed; streams deleted and made
 // anew begin at their beginning; cursors of deleted ones go.
 func TestBeginnings(t *testing.T) {
