@@ -13,6 +13,7 @@ import (
 	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/archive/bucket"
 	"github.com/kineweir/kineweir/archive/events"
+	"github.com/kineweir/kineweir/archive/feed"
 	"github.com/kineweir/kineweir/datastream/journal/wal"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
@@ -43,6 +44,8 @@ type server struct {
 	records  records
 
 	detections *events.Store
+	pumps      []*events.Pump // what reads detections from data streams
+	feed       *feed.Feed     // nil for none
 	cameras    *cameras
 	rtsp       *rtsp.Server
 	web        atomic.Pointer[web.Server] // /metrics may be asked before it is set
@@ -75,6 +78,8 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(listenin
 		err = errors.New("the disk of the index has failed: nothing more can be recorded safely; see the log")
 	case <-s.records.engine.Fatal():
 		err = errors.New("the disk of the records has failed: nothing more can be kept safely; see the log")
+	case <-s.detections.Fatal():
+		err = errors.New("the disk of the detections has failed: nothing more can be kept safely; see the log")
 	case <-s.catalog.Fatal():
 		err = errors.New("the disk of the catalog has failed: nothing more can be recorded safely; see the log")
 	}

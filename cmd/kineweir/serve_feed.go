@@ -11,6 +11,7 @@ import (
 	"github.com/kineweir/kineweir/archive/events"
 	"github.com/kineweir/kineweir/archive/feed"
 	"github.com/kineweir/kineweir/datastream"
+	"github.com/kineweir/kineweir/web/metrics"
 )
 
 // openFeed starts what goes from the archive into a data stream, and what comes
@@ -34,17 +35,32 @@ func (s *server) openFeed(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read detections from %s: %w", name, err)
 		}
+		s.pumps = append(s.pumps, pump)
 		s.onStop("reader of detections from "+name, pump.Close)
 	}
 	if c.Feed.Stream == "" {
 		return nil
 	}
-	f, err := feed.New(ctx, feed.Options{Archive: s.archive, Target: from, Stream: c.Feed.Stream, Meta: s.catalog, Log: s.log})
+	s.feed, err = feed.New(ctx, feed.Options{Archive: s.archive, Target: from, Stream: c.Feed.Stream, Meta: s.catalog, Log: s.log})
 	if err != nil {
 		return fmt.Errorf("feed %s: %w", c.Feed.Stream, err)
 	}
-	s.onStop("feed", f.Close)
+	s.onStop("feed", s.feed.Close)
 	return nil
+}
+
+// feedFigures are those for /metrics.
+func (s *server) feedFigures() []func(*metrics.Writer) {
+	figures := []func(*metrics.Writer){metrics.DetectionFigures(s.detections.Stats, func() (all []events.PumpStats) {
+		for _, p := range s.pumps {
+			all = append(all, p.Stats())
+		}
+		return all
+	})}
+	if s.feed != nil {
+		figures = append(figures, metrics.FeedFigures(s.feed.Stats))
+	}
+	return figures
 }
 
 // recordStream is the engine as those see it who write or read whole streams.

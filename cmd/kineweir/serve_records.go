@@ -115,6 +115,8 @@ func ringError(err error) error {
 	switch {
 	case errors.Is(err, keyring.ErrUnknown):
 		return fmt.Errorf("%w: %w", datastream.ErrKeyNotFound, err)
+	case errors.Is(err, keyring.ErrName):
+		return fmt.Errorf("%w: %w", datastream.ErrInvalid, err)
 	case errors.Is(err, keyring.ErrDisabled):
 		return fmt.Errorf("%w: %w", datastream.ErrKeyDisabled, err)
 	}

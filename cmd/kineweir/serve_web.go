@@ -70,7 +70,9 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 		return nil, err
 	}
 	figures := metrics.New(metrics.Options{
-		Extra:   []func(*metrics.Writer){metrics.RecordFigures(s.records.engine, s.records.store, s.records.lane), calls.Write},
+		Extra: append([]func(*metrics.Writer){
+			metrics.RecordFigures(s.records.engine, s.records.store, s.records.lane), calls.Write,
+		}, s.feedFigures()...),
 		Archive: s.archive, Bucket: s.bucket, Hub: s.hub, Publishers: metrics.PublishersOf(s.sessions),
 		Server: func() metrics.Server {
 			if w := s.web.Load(); w != nil {

@@ -22,8 +22,8 @@ func tailCommand() command {
 		args:  "STREAM",
 		short: "print the records of a stream as they arrive",
 		long: "Prints the records of a stream of a running server, from now on or from where\n" +
-			"--from says, until it is told to stop (Ctrl-C). When the connection is lost it goes\n" +
-			"on where it was: no record is missed, none is printed twice.",
+			"--from says, until it is told to stop (Ctrl-C). When the connection is lost it\n" +
+			"goes on where it was: no record is missed, none is printed twice.",
 		examples: []string{
 			"kineweir tail detections",
 			"kineweir tail detections --from trim_horizon --json | jq .json.label",
