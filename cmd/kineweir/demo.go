@@ -47,10 +47,10 @@ func demoCommand() command {
 	return command{
 		name:  "demo",
 		short: "show the product with three cameras of its own",
-		long: "Runs the server with three cameras that publish to it over RTSP, prints where to\n" +
-			"look and stops on Ctrl-C. Nothing else needs to be installed. It keeps everything\n" +
-			"in a temporary folder unless told otherwise, and takes other ports when the usual\n" +
-			"ones are taken.",
+		long: "Runs the server with three cameras that publish to it over RTSP, and a data stream\n" +
+			"with a record for every fragment of their video, prints where to look and stops\n" +
+			"on Ctrl-C. Nothing else needs to be installed. It keeps everything in a temporary\n" +
+			"folder unless told otherwise, and takes other ports when the usual ones are taken.",
 		examples: []string{"kineweir demo", "kineweir demo --data ./demo-data --http 127.0.0.1:9090"},
 		setup: func(fs *flag.FlagSet) action {
 			flags := declareOverrides(fs, "data", "http", "rtsp")

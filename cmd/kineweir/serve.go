@@ -12,6 +12,7 @@ import (
 
 	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/archive/bucket"
+	"github.com/kineweir/kineweir/archive/events"
 	"github.com/kineweir/kineweir/datastream/journal/wal"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
@@ -40,9 +41,11 @@ type server struct {
 	hub      *live.Hub
 	sessions *ingest.Sessions
 	records  records
-	cameras  *cameras
-	rtsp     *rtsp.Server
-	web      atomic.Pointer[web.Server] // /metrics may be asked before it is set
+
+	detections *events.Store
+	cameras    *cameras
+	rtsp       *rtsp.Server
+	web        atomic.Pointer[web.Server] // /metrics may be asked before it is set
 }
 
 // step is one part's way to stop.
@@ -84,7 +87,7 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(listenin
 // comes in before there is a place for it. It stops in the opposite order:
 // listeners, publishers, what they left to be written, the index.
 func (s *server) start(ctx context.Context) (listening, error) {
-	for _, start := range []func(context.Context) error{s.forgetful, s.openUsers, s.openRecords, s.openArchive, s.openSessions, s.openRTSP, s.openWeb} {
+	for _, start := range []func(context.Context) error{s.forgetful, s.openUsers, s.openRecords, s.openArchive, s.openFeed, s.openSessions, s.openRTSP, s.openWeb} {
 		if err := start(ctx); err != nil {
 			return listening{}, err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/kineweir/kineweir/web/kinesisapi"
 	"github.com/kineweir/kineweir/web/metrics"
 	"github.com/kineweir/kineweir/web/sigv4"
+	"github.com/kineweir/kineweir/web/socket"
 )
 
 // kinesisRoutes are those of the Kinesis API: SDKs send everything to POST /.
@@ -26,6 +27,18 @@ func (s *server) kinesisRoutes(ctx context.Context, calls *metrics.Calls) ([]web
 		return nil, err
 	}
 	return []web.Route{{Pattern: "POST /{$}", Kind: web.Call, Handler: h}}, nil
+}
+
+// socketRoutes are those of the WebSockets of data streams.
+func (s *server) socketRoutes() ([]web.Route, error) {
+	h, err := socket.New(socket.Options{
+		Engine: s.records.engine, Access: s.users, Open: s.users.Open(), Origins: s.config.HTTP.Origins, Log: s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.onStop("sockets", h.Close)
+	return h.Routes(), nil
 }
 
 // signed says who signed a request, with the rights of this moment.

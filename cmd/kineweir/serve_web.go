@@ -57,7 +57,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 	where := s.where()
 	native, err := api.New(api.Options{
 		Streams: s.archive, Hub: s.hub, Access: s.users, Tokens: s.users, Deleter: s.archive,
-		Publishers: api.PublishersOf(s.sessions), Cameras: s.cameras,
+		Publishers: api.PublishersOf(s.sessions), Cameras: s.cameras, Detections: s.detections,
 		CodecString: cmaf.CodecString, Playable: cmaf.Playable,
 		Version: version(), RTSP: hostPort(where.RTSP), RTSPS: hostPort(where.RTSPS),
 	})
@@ -84,7 +84,11 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 		{Pattern: "/hls/", Kind: web.Media, Handler: player},
 		{Pattern: "/clip/", Kind: web.Media, Handler: player},
 	}
-	routes = append(routes, kinesis...)
+	sockets, err := s.socketRoutes()
+	if err != nil {
+		return nil, err
+	}
+	routes = append(append(routes, kinesis...), sockets...)
 	routes = append(routes, native.Routes()...)
 	routes = append(routes, s.users.Routes()...)
 	routes = append(routes, figures.Routes()...)

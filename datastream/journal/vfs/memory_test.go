@@ -39,7 +39,7 @@ func randomName(rng *rand.Rand) string {
 // TestMemoryIsLikeOS: the same random calls give the same results in memory as
 // on the real file system.
 func TestMemoryIsLikeOS(t *testing.T) {
-	const rounds, calls = 40, 150
+	const rounds, calls = 20, 150
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 0))
 	for range rounds {

@@ -17,7 +17,9 @@ import (
 	"github.com/kineweir/kineweir/datastream/journal/vfs"
 )
 
-func reuseOptions() Options { return Options{MaxFileBytes: 2 << 10, ReserveBytes: -1} }
+func reuseOptions() Options {
+	return Options{FS: lazyDisk{}, MaxFileBytes: 2 << 10, ReserveBytes: -1}
+}
 
 // numbers reads the lane, wants its entries to follow one another, and returns
 // the first and the one after the last.
