@@ -18,8 +18,5 @@ func (h *Handler) increaseStreamRetentionPeriod(ctx context.Context, c *call, in
 	if err != nil {
 		return nil, err
 	}
-	if err := checkRetention(&s, in.RetentionPeriodHours, true); err != nil {
-		return nil, err
-	}
 	return nil, h.engine.SetRetention(ctx, s.Name, in.RetentionPeriodHours, true)
 }

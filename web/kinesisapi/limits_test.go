@@ -119,6 +119,8 @@ func TestStates(t *testing.T) {
 	r.put("s", "x", "0")
 	a = r.try("MergeShards", `{"StreamName":"s","ShardToMerge":"shardId-0","AdjacentShardToMerge":"shardId-1"}`)
 	equal(t, "merge", a.code+": "+a.text, codeInUse+": Stream s under account "+account+" not ACTIVE, instead in state UPDATING")
+	a = r.try("SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-9","NewStartingHashKey":"10"}`)
+	equal(t, "split of none", a.code, codeInUse)
 	r.wait("s", "ACTIVE")
 	r.do("DeleteStream", `{"StreamName":"s"}`)
 	equal(t, "status", string(r.summary("s").StreamStatus), "DELETING")

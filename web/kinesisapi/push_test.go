@@ -33,8 +33,9 @@ func TestTakeover(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	arn := r.consumer(r.made("s", 1), "c")
+	// A client for each, as in subscribe.
 	ask := func() (*kinesis.SubscribeToShardOutput, error) {
-		return r.sdk.SubscribeToShard(t.Context(), &kinesis.SubscribeToShardInput{
+		return client(r.url).SubscribeToShard(t.Context(), &kinesis.SubscribeToShardInput{
 			ConsumerARN: &arn, ShardId: str(shardName(0)), StartingPosition: &types.StartingPosition{Type: "LATEST"},
 		})
 	}

@@ -129,6 +129,20 @@ func TestIteratorForms(t *testing.T) {
 	}
 }
 
+// TestPageKinds: a list does not go on with another list's token.
+func TestPageKinds(t *testing.T) {
+	r := newRig(t)
+	r.made("s", 2)
+	r.made("t", 1)
+	for op, token := range map[string]string{
+		"ListShards":  r.do("ListStreams", `{"Limit":1}`)["NextToken"].(string),
+		"ListStreams": r.do("ListShards", `{"StreamName":"s","MaxResults":1}`)["NextToken"].(string),
+	} {
+		a := r.try(op, fmt.Sprintf(`{"NextToken":%q}`, token))
+		equal(t, op, a.code+": "+a.text, codeInvalid+": Invalid NextToken.")
+	}
+}
+
 // TestIteratorLength: the service's clients take 512 characters.
 func TestIteratorLength(t *testing.T) {
 	r := newRig(t)
