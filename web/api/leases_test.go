@@ -1,22 +1,44 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/kineweir/kineweir/datastream"
+	"github.com/kineweir/kineweir/datastream/consumer"
+	"github.com/kineweir/kineweir/datastream/consumer/remote"
 	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
 	"github.com/kineweir/kineweir/datastream/journal/wal"
 )
 
 var _ Leases = journal.Meta(nil)
 
+// unsynced is a file system that does not wait for the disk.
+type unsynced struct{ vfs.OS }
+
+type unsyncedFile struct{ vfs.File }
+
+func (unsyncedFile) Sync() error { return nil }
+
+func (u unsynced) Create(name string) (vfs.File, error) {
+	f, err := u.OS.Create(name)
+	return unsyncedFile{f}, err
+}
+
+func (unsynced) SyncDir(string) error { return nil }
+
 // leaseStore is a real one, with something of somebody else in it.
 func leaseStore(t *testing.T) *wal.Store {
 	t.Helper()
-	s, err := wal.OpenMeta(t.TempDir(), wal.Options{})
+	s, err := wal.OpenMeta(t.TempDir(), wal.Options{FS: unsynced{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,5 +160,85 @@ func TestTooManyLeases(t *testing.T) {
 	}
 	if status := put("/api/leases/b/new"); status != http.StatusCreated {
 		t.Errorf("another application: %d", status)
+	}
+}
+
+// shardsOfTen is a stream of closed shards with ten records each.
+type shardsOfTen int
+
+func (n shardsOfTen) Shards(context.Context) ([]consumer.Shard, error) {
+	var list []consumer.Shard
+	for i, r := range datastream.SplitEvenly(int(n)) {
+		list = append(list, consumer.Shard{ID: fmt.Sprintf("shardId-%012d", i), Range: r})
+	}
+	return list, nil
+}
+
+func (shardsOfTen) Iterator(_ context.Context, shard string, at datastream.Start) (string, error) {
+	return shard + "/" + at.Sequence, nil
+}
+
+func (shardsOfTen) Records(_ context.Context, iterator string, _ int) (consumer.Page, error) {
+	shard, after, _ := strings.Cut(iterator, "/")
+	n, _ := strconv.Atoi(after)
+	if n == 10 {
+		return consumer.Page{}, nil
+	}
+	next := strconv.Itoa(n + 1)
+	return consumer.Page{Records: []consumer.Record{{Sequence: next}}, Next: shard + "/" + next, Behind: 1}, nil
+}
+
+// TestConsumersShare: two workers share a stream by way of this API and the
+// client of it, and handle each record once.
+func TestConsumersShare(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.Leases = leaseStore(t) })
+	server := httptest.NewServer(f.mux)
+	defer server.Close()
+	client := &remote.Client{Endpoint: server.URL, Sign: func(r *http.Request, _ []byte) error {
+		r.Header.Set("User", "root")
+		return nil
+	}}
+	var mu sync.Mutex
+	handled, by, ended := map[string]int{}, map[string]int{}, 0
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	var wg sync.WaitGroup
+	for _, worker := range []string{"a", "b"} {
+		wg.Go(func() {
+			err := consumer.Run(ctx, consumer.Options{
+				App: "app", Worker: worker, Source: shardsOfTen(8), Leases: client.Leases(), Failover: 3 * time.Second,
+				Handle: func(_ context.Context, b consumer.Batch) error {
+					time.Sleep(100 * time.Millisecond)
+					mu.Lock()
+					defer mu.Unlock()
+					for _, r := range b.Records {
+						handled[b.Shard+"/"+r.Sequence]++
+						by[worker]++
+					}
+					if b.End {
+						if ended++; ended == 8 {
+							stop()
+						}
+					}
+					return nil
+				},
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if len(handled) != 80 || by["a"]+by["b"] != 80 || by["a"] == 0 || by["b"] == 0 {
+		t.Errorf("%d of 80 records handled, %v", len(handled), by)
+	}
+	leases, err := client.Leases().List(t.Context(), "app")
+	if err != nil || len(leases) != 9 {
+		t.Errorf("%d leases, %v", len(leases), err)
+	}
+	for _, l := range leases {
+		if strings.HasPrefix(l.Key, "shard") && !strings.Contains(string(l.Value), `"from":"SHARD_END"`) {
+			t.Errorf("%s: %s", l.Key, l.Value)
+		}
 	}
 }
