@@ -159,8 +159,10 @@ func (e *Engine) Shards(name string, f ShardFilter) ([]Shard, error) {
 }
 
 func (f ShardFilter) keep(name string, p *picture, horizon int64) (func(*shard) bool, error) {
+	// In the millisecond of a change it is the children that are open: their
+	// ranges and those of others must not overlap, nor leave a hole.
 	openAt := func(ms int64) func(*shard) bool {
-		return func(sh *shard) bool { return sh.made <= ms && (sh.closed == 0 || sh.closed >= ms) }
+		return func(sh *shard) bool { return sh.made <= ms && (sh.closed == 0 || sh.closed > ms) }
 	}
 	// Nothing is older than the stream: its first shards were there then.
 	horizon = max(horizon, p.record.Created)

@@ -41,7 +41,11 @@ func (s *server) openRecords(ctx context.Context) error {
 		return fmt.Errorf("open the catalog of data streams: %w", s.locked(err))
 	}
 	s.onStop("catalog of data streams", func(context.Context) error { return r.meta.Close() })
-	if r.lane, err = wal.Open(filepath.Join(c.Data, "records"), files); err != nil {
+	// Room is left for sealing what is in memory, twice over: what is sealed is
+	// trimmed from the log, and that makes room again.
+	log := files
+	log.ReserveBytes = max(2*int64(c.Records.Memory), 64<<20)
+	if r.lane, err = wal.Open(filepath.Join(c.Data, "records"), log); err != nil {
 		return fmt.Errorf("open the log of records: %w", err)
 	}
 	s.onStop("log of records", func(context.Context) error { return r.lane.Close() })

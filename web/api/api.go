@@ -86,6 +86,7 @@ type Options struct {
 	Publishers Publishers
 	Cameras    Cameras
 	Detections Detections
+	Leases     Leases
 	// CodecString names the codec of a track as RFC 6381 does.
 	CodecString func(*fragments.Track) (string, error)
 	// Playable returns why a browser cannot play a track, or nil.
@@ -138,6 +139,10 @@ func (a *API) Routes() []web.Route {
 		route("GET /api/cameras/{name}", a.showCamera),
 		route("PUT /api/cameras/{name}", a.putCamera),
 		route("DELETE /api/cameras/{name}", a.deleteCamera),
+		route("GET /api/leases/{app}", a.listLeases),
+		route("GET /api/leases/{app}/{key}", a.showLease),
+		route("PUT /api/leases/{app}/{key}", a.putLease),
+		route("DELETE /api/leases/{app}/{key}", a.deleteLease),
 	}
 }
 

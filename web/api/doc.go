@@ -13,9 +13,15 @@
 //	GET    /api/cameras/{name}
 //	PUT    /api/cameras/{name}           {"url","transport","on_demand"}
 //	DELETE /api/cameras/{name}
+//	GET    /api/leases/{app}
+//	GET    /api/leases/{app}/{key}
+//	PUT    /api/leases/{app}/{key}       any JSON; If-Match: <ETag> or If-None-Match: *
+//	DELETE /api/leases/{app}/{key}       If-Match: <ETag>
 //
 // Times are RFC 3339 with milliseconds, sizes bytes, rates bits and frames per
-// second, durations seconds. Errors have the envelope of [web.WriteError].
+// second, durations seconds. Errors have the envelope of [web.WriteError]. Leases
+// are small values with compare-and-set, by which the processes of a consumer
+// application share a stream: an ETag is a revision.
 //
 // It owns the words of the API and nothing else: it asks the archive, the hub,
 // the cameras and the users through small interfaces, keeps no state, and never

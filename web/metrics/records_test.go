@@ -32,6 +32,9 @@ func (s laneStats) Stats() journal.Stats { return journal.Stats(s) }
 
 func TestRecordFigures(t *testing.T) {
 	wide := datastream.StreamFigures{IncomingBytes: 5, Shards: make([]datastream.ShardFigures, shardsTold+1)}
+	for i := range wide.Shards {
+		wide.Shards[i].Index = uint32(i)
+	}
 	watched := wide
 	watched.MonitoredPerShard = []string{"IncomingBytes"}
 	calls := NewCalls()
