@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -321,6 +322,36 @@ func resealDirectory(data []byte, index, directory, end uint64) {
 	}
 }
 
+// tryFile opens, verifies and reads what may be a file.
+func tryFile(t *testing.T, data []byte) {
+	fsys := &oneFile{data: data}
+	good := verifyBytes(data) == nil
+	f, places, err := openFile(fsys, "", someID)
+	if err != nil {
+		if good {
+			t.Errorf("verified, and does not open: %v", err)
+		}
+		return
+	}
+	s := &Store{fs: fsys, log: slog.New(slog.DiscardHandler)}
+	for i := range places {
+		x := f.extent(&places[i])
+		q := query{key: places[i].key, left: 1 << 30, bytes: 1 << 40}
+		err := s.readExtent(&q, &x)
+		if good && (err != nil || q.taken != int(places[i].records)) {
+			t.Errorf("verified, and reads %d records of %d: %v", q.taken, places[i].records, err)
+		}
+		for _, since := range []int64{0, x.firstArrived, x.firstArrived + 1, x.lastArrived} {
+			if since > x.lastArrived {
+				continue
+			}
+			if _, found, err := s.seekExtent(places[i].key, &x, since); good && (!found || err != nil) {
+				t.Errorf("verified, and %d is not found: %v", since, err)
+			}
+		}
+	}
+}
+
 // FuzzFile: no bytes, with right checksums or without, make opening, verifying
 // or reading panic or take memory beyond the file's own size; and what passes
 // verification can be read.
@@ -335,31 +366,30 @@ func FuzzFile(f *testing.F) {
 			data = bytes.Clone(data)
 			reseal(data)
 		}
-		fsys := &oneFile{data: data}
-		good := verifyBytes(data) == nil
-		sealed, places, err := openFile(fsys, "", someID)
-		if err != nil {
-			if good {
-				t.Errorf("verified, and does not open: %v", err)
-			}
-			return
-		}
-		s := &Store{fs: fsys, log: slog.New(slog.DiscardHandler)}
-		for i := range places {
-			x := sealed.extent(&places[i])
-			q := query{key: places[i].key, left: 1 << 30, bytes: 1 << 40}
-			err := s.readExtent(&q, &x)
-			if good && (err != nil || q.taken != int(places[i].records)) {
-				t.Errorf("verified, and reads %d records of %d: %v", q.taken, places[i].records, err)
-			}
-			for _, since := range []int64{0, x.firstArrived, x.firstArrived + 1, x.lastArrived} {
-				if since > x.lastArrived {
-					continue
-				}
-				if _, found, err := s.seekExtent(places[i].key, &x, since); good && (!found || err != nil) {
-					t.Errorf("verified, and %d is not found: %v", since, err)
-				}
-			}
-		}
+		tryFile(t, data)
 	})
+}
+
+// TestBehindChecksums is FuzzFile for files that are nearly right.
+func TestBehindChecksums(t *testing.T) {
+	const rounds = 30_000
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 0))
+	whole := someFile(t, 40)
+	for range rounds {
+		data := bytes.Clone(whole)
+		for range 1 + rng.IntN(4) {
+			data[rng.IntN(len(data))] = byte(rng.Uint32())
+		}
+		if rng.IntN(10) == 0 {
+			i := rng.IntN(len(data))
+			data = append(data[:i], data[min(len(data), i+rng.IntN(100)):]...)
+		}
+		reseal(data)
+		tryFile(t, data)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	t.Logf("%d files, seed %d", rounds, seed)
 }
