@@ -15,6 +15,9 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if url := os.Getenv(asConsumer); url != "" {
+		os.Exit(consume(url))
+	}
 	os.Exit(runAll(m))
 }
 
