@@ -21,6 +21,8 @@ needs() {
 		gcc command -v gcc
 		libc6-dev test -e /usr/include/stdlib.h
 		npm command -v npm
+		awscli test -x /usr/bin/aws
+		python3-boto3 /usr/bin/python3 -c 'import boto3'
 	LIST
 }
 

@@ -36,10 +36,11 @@ type Archive struct {
 	cache   *blockCache
 	spooled atomic.Int64 // bytes of all streams that are not in the bucket
 
-	counters counters
-	kick     chan struct{} // wakes the chores
-	stop     context.CancelFunc
-	chores   sync.WaitGroup
+	counters  counters
+	followers followers
+	kick      chan struct{} // wakes the chores
+	stop      context.CancelFunc
+	chores    sync.WaitGroup
 
 	choring sync.Mutex // held for as long as chores are done
 	catalog sync.Mutex // held for as long as a stream is being made or deleted; before mu

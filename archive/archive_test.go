@@ -75,7 +75,7 @@ func TestSealRules(t *testing.T) {
 			}
 			n := r.begin()
 			r.l.Created = r.g.created
-			f := func() *fragments.Fragment { r.g.at = p.clock.Now().Sub(r.g.created); return r.g.next(n) }()
+			f := func() *fragments.Fragment { r.g.at = sinceCreation(r.g.created, p.clock.Now()); return r.g.next(n) }()
 			if err := a.Writer().Commit(context.Background(), fragments.Lease{Stream: "cam", Epoch: r.l.Epoch, Created: lease.Created}, f); err != nil {
 				t.Fatal(err)
 			}

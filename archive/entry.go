@@ -89,4 +89,6 @@ type StreamInfo struct {
 	Spooled   int64  // bytes not yet in the bucket
 	First     *Entry // oldest kept fragment, nil when there is none
 	Last      *Entry // newest visible fragment
+	// Floor only rises: everything below it has been deleted.
+	Floor fragments.Number
 }

@@ -164,7 +164,7 @@ func TestSelect(t *testing.T) {
 				f.Duration = 0
 			}
 			p.clock.Add(10 * time.Minute)
-			r.g.at = p.clock.Now().Sub(r.l.Created)
+			r.g.at = sinceCreation(r.l.Created, p.clock.Now())
 			if err := r.w.Commit(context.Background(), r.l, f); err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/kineweir/kineweir/archive/bucket"
 	"github.com/kineweir/kineweir/fragments"
@@ -16,6 +17,11 @@ import (
 // checked: a difference is a *DamagedError. What retention has deleted is
 // ErrNoFragment.
 func (a *Archive) ReadRun(ctx context.Context, name fragments.StreamName, e *Entry, run int) ([]byte, error) {
+	return a.ReadRunInto(ctx, name, e, run, nil)
+}
+
+// ReadRunInto is ReadRun into buf, which is replaced when it is too small.
+func (a *Archive) ReadRunInto(ctx context.Context, name fragments.StreamName, e *Entry, run int, buf []byte) ([]byte, error) {
 	if run < 0 || run >= len(e.Runs) {
 		return nil, fmt.Errorf("stream %s, fragment %s: no run %d", name, e.Number, run)
 	}
@@ -25,7 +31,7 @@ func (a *Archive) ReadRun(ctx context.Context, name fragments.StreamName, e *Ent
 		return nil, err
 	}
 	defer body.Close()
-	data := make([]byte, r.Size)
+	data := slices.Grow(buf[:0], int(r.Size))[:r.Size]
 	if _, err := io.ReadFull(body, data); err != nil {
 		return nil, err
 	}

@@ -131,7 +131,8 @@ func above(floor, n fragments.Number) fragments.Number {
 
 // oldest yields what retention may delete, oldest first: closed hours for which
 // whole answers true as one unit, without bytes, other kept objects one by one.
-// It ends at the first object that is not in the bucket.
+// It ends at the first object that is not in the bucket, or that holds what is
+// durable and not yet visible: nothing goes that nobody could have seen.
 func (s *stream) oldest(ctx context.Context, whole func(*bounds) bool) iter.Seq2[unit, error] {
 	return func(yield func(unit, error) bool) {
 		s.mu.RLock()
@@ -170,7 +171,8 @@ func (s *stream) oldest(ctx context.Context, whole func(*bounds) bool) iter.Seq2
 }
 
 // storedObjects returns the bounds of the open hours' objects, oldest first, up
-// to the first that is not in the bucket. The caller holds mu.
+// to the first that is not in the bucket or holds a fragment that an open number
+// holds back. The caller holds mu.
 func (s *stream) storedObjects() []bounds {
 	objects := make([]*object, 0, len(s.objects))
 	for _, o := range s.objects {
@@ -179,10 +181,11 @@ func (s *stream) storedObjects() []bounds {
 	slices.SortFunc(objects, func(x, y *object) int { return x.id.first.Compare(y.id.first) })
 	var list []bounds
 	for _, o := range objects {
-		if o.state != stored {
+		b := boundsOf(o.entries)
+		if o.state != stored || len(s.reserved) > 0 && s.reserved[0].counter <= b.max.Counter && b.max.Epoch == s.epoch {
 			break
 		}
-		list = append(list, boundsOf(o.entries))
+		list = append(list, b)
 	}
 	return list
 }

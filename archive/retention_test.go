@@ -319,3 +319,22 @@ func TestDeleteWhileUploading(t *testing.T) {
 		t.Fatalf("left are %v", keys)
 	}
 }
+
+// What is durable and held back by an open number is not deleted before anybody
+// could see it.
+func TestRetentionSparesWhatIsHeldBack(t *testing.T) {
+	p := newPlace(t)
+	p.opts.Retention.MaxBytes = 1
+	a := p.open()
+	r := p.record(a, "cam")
+	seen := r.add(1)
+	first, second := r.begin(), r.begin()
+	r.commit(second)
+	a.all()[0].sealAged(p.clock.Now().Add(time.Hour))
+	settled(t, a)
+	a.retain(context.Background())
+	r.commit(first)
+	if got, want := numbers(listed(t, a, "cam")), append(seen, first, second); !slices.Equal(got, want) {
+		t.Errorf("after retention %v, want %v", got, want)
+	}
+}

@@ -171,6 +171,7 @@ func (s *stream) reveal(e *Entry, h hour) {
 func (s *stream) announce() {
 	close(s.changed)
 	s.changed = make(chan struct{})
+	s.a.followers.tell(s.name)
 }
 
 // settle makes visible what no open number holds back any more. The caller
@@ -258,7 +259,7 @@ func (s *stream) info() StreamInfo {
 	return StreamInfo{
 		Name: s.name, Created: s.created, Recording: s.epoch != 0,
 		Fragments: count, Bytes: bytes, Spooled: s.spooled(),
-		First: s.first, Last: s.last,
+		First: s.first, Last: s.last, Floor: s.floor,
 	}
 }
 

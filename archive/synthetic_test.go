@@ -45,9 +45,15 @@ type synthetic struct {
 func newSynthetic(created, now time.Time) *synthetic {
 	return &synthetic{
 		video: testVideo(), audio: testAudio(), created: created,
-		at: now.Sub(created), length: 2 * time.Second, frames: 10, frameSize: 200,
+		at: sinceCreation(created, now), length: 2 * time.Second, frames: 10, frameSize: 200,
 	}
 }
+
+// sinceCreation is where on the time line now lies. A stream that is made anew in
+// the millisecond in which one of its name was deleted is created a millisecond
+// ahead of the clock; decode times begin no earlier than that, as those of a
+// Fragmenter do (its time line stands above zero at the creation).
+func sinceCreation(created, now time.Time) time.Duration { return max(now.Sub(created), 0) }
 
 // next makes the fragment of the number, of two parts a track. Its payload tells
 // the number, so that a mix-up is seen.
@@ -245,7 +251,7 @@ func (r *recorder) begin() fragments.Number {
 
 func (r *recorder) commit(n fragments.Number) {
 	r.t.Helper()
-	r.g.at = r.p.clock.Now().Sub(r.l.Created)
+	r.g.at = sinceCreation(r.l.Created, r.p.clock.Now())
 	f := r.g.next(n)
 	r.p.clock.Add(f.Duration)
 	if err := r.w.Commit(context.Background(), r.l, f); err != nil {

@@ -45,8 +45,8 @@ func ParseHashKey(s string) (HashKey, error) {
 
 // String is the decimal number.
 func (h HashKey) String() string {
-	n := new(big.Int).SetUint64(h.Hi)
-	return n.Or(n.Lsh(n, 64), new(big.Int).SetUint64(h.Lo)).String()
+	var b [39]byte
+	return string(appendLimbs(b[:0], [3]uint64{0, h.Hi, h.Lo}))
 }
 
 // Compare answers -1, 0 or +1.

@@ -2,7 +2,7 @@ package datastream
 
 import (
 	"fmt"
-	"math/big"
+	"math/bits"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 )
@@ -48,48 +48,89 @@ func (n SequenceNumber) Position() journal.Position {
 
 // String is the decimal number, 56 digits.
 func (n SequenceNumber) String() string {
-	v := big.NewInt(2)
-	push := func(value uint64, digits uint) {
-		v.Lsh(v, 4*digits)
-		v.Or(v, new(big.Int).SetUint64(value))
+	var b [sequenceDigits]byte
+	return string(n.Append(b[:0]))
+}
+
+// sequenceDigits is the length of every number of version 2: 2*16^46 has 56
+// decimal digits, and so has 3*16^46.
+const sequenceDigits = 56
+
+// Append appends the decimal number, 56 digits, to b.
+func (n SequenceNumber) Append(b []byte) []byte {
+	index, arrived := n.Index&EndIndex, uint64(n.Arrived)&maxMoment
+	return appendLimbs(b, [3]uint64{ // the most significant first
+		2<<56 | uint64(n.ShardMade)&maxMoment<<20 | uint64(n.Shard&15)<<16 | index>>48,
+		index<<16 | arrived>>28,
+		arrived<<36 | uint64(n.Shard)<<4 | 2,
+	})
+}
+
+const tenTo18 = 1_000_000_000_000_000_000 // the largest power of ten whose multiples a division of limbs keeps in 64 bits
+
+// appendLimbs appends a number of up to 192 bits in decimal: 18 digits at a
+// time, from the lowest.
+func appendLimbs(b []byte, limbs [3]uint64) []byte {
+	var digits [72]byte
+	at := len(digits)
+	for limbs != [3]uint64{} || at == len(digits) {
+		var rest uint64
+		for i, l := range limbs {
+			limbs[i], rest = bits.Div64(rest, l, tenTo18)
+		}
+		for range 18 {
+			at--
+			digits[at] = byte('0' + rest%10)
+			rest /= 10
+		}
 	}
-	push(uint64(n.ShardMade)&maxMoment, 9)
-	push(uint64(n.Shard&15), 1)
-	push(n.Index&EndIndex, 16)
-	push(0, 2)
-	push(uint64(n.Arrived)&maxMoment, 9)
-	push(uint64(n.Shard), 8)
-	push(2, 1)
-	return v.String()
+	for at < len(digits)-1 && digits[at] == '0' {
+		at++
+	}
+	return append(b, digits[at:]...)
+}
+
+// parseLimbs reads up to 57 decimal digits.
+func parseLimbs(s string) (limbs [3]uint64, ok bool) {
+	for len(s) > 0 {
+		n := (len(s)-1)%18 + 1 // the first piece is the odd one
+		var piece, scale uint64 = 0, 1
+		for _, c := range []byte(s[:n]) {
+			d := c - '0'
+			if d > 9 {
+				return limbs, false
+			}
+			piece, scale = piece*10+uint64(d), scale*10
+		}
+		for i := 2; i >= 0; i-- {
+			hi, lo := bits.Mul64(limbs[i], scale)
+			var carry uint64
+			limbs[i], carry = bits.Add64(lo, piece, 0)
+			piece = hi + carry
+		}
+		s = s[n:]
+	}
+	return limbs, true
 }
 
 // ParseSequenceNumber reads a number of version 2. Others are ErrInvalid.
 func ParseSequenceNumber(s string) (SequenceNumber, error) {
 	bad := func() (SequenceNumber, error) {
-		return SequenceNumber{}, fmt.Errorf("sequence number %q: %w", s, ErrInvalid)
+		return SequenceNumber{}, fmt.Errorf("sequence number %.130q: %w", s, ErrInvalid)
 	}
-	if len(s) == 0 || len(s) > 56 || s[0] < '1' || s[0] > '9' {
+	if len(s) != sequenceDigits || s[0] == '0' {
 		return bad()
 	}
-	v, ok := new(big.Int).SetString(s, 10)
-	if !ok || v.BitLen() != 186 {
+	l, ok := parseLimbs(s)
+	n := SequenceNumber{
+		ShardMade: int64(l[0] >> 20 & maxMoment),
+		Shard:     uint32(l[2] >> 4),
+		Index:     l[0]<<48 | l[1]>>16,
+		Arrived:   int64(l[1]<<28&maxMoment | l[2]>>36),
+	}
+	zero, digit, version := l[1]>>8&0xff, uint32(l[0]>>16&15), l[2]&15
+	if !ok || l[0]>>56 != 2 || version != 2 || zero != 0 || n.Index > EndIndex || digit != n.Shard&15 {
 		return bad()
 	}
-	pull := func(digits uint) uint64 {
-		mask := new(big.Int).Lsh(big.NewInt(1), 4*digits)
-		low := new(big.Int).And(v, mask.Sub(mask, big.NewInt(1)))
-		v.Rsh(v, 4*digits)
-		return low.Uint64()
-	}
-	version := pull(1)
-	shard := pull(8)
-	arrived := pull(9)
-	zero := pull(2)
-	index := pull(16)
-	digit := pull(1)
-	made := pull(9)
-	if version != 2 || zero != 0 || index > EndIndex || digit != shard&15 || v.Uint64() != 2 {
-		return bad()
-	}
-	return SequenceNumber{ShardMade: int64(made), Shard: uint32(shard), Index: index, Arrived: int64(arrived)}, nil
+	return n, nil
 }

@@ -18,6 +18,7 @@ func logRequest(log *slog.Logger, r *http.Request, a *answer, kind Kind, took ti
 		level = slog.LevelError
 	case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden || a.status == http.StatusTooManyRequests:
 		level = slog.LevelInfo
+	case kind == Call && a.status < 400:
 	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions:
 		level = slog.LevelInfo
 	}

@@ -120,9 +120,12 @@ func hostOnly(hostport string) string {
 
 // Headers of cross-origin reads: what a player in a browser sends and needs.
 const (
-	corsRequestHeaders  = "Authorization, Content-Type, Range, If-None-Match, If-Range"
-	corsResponseHeaders = "Content-Length, Content-Range, Content-Disposition, Accept-Ranges, Date, ETag, Retry-After"
-	corsMethods         = "GET, HEAD, POST, PUT, DELETE"
+	corsRequestHeaders  = "Authorization, Content-Type, Range, If-None-Match, If-Range, " + sdkRequestHeaders
+	corsResponseHeaders = "Content-Length, Content-Range, Content-Disposition, Accept-Ranges, Date, ETag, Retry-After, " + sdkResponseHeaders
+	// Of the AWS SDK for JavaScript.
+	sdkRequestHeaders  = "Amz-Sdk-Invocation-Id, Amz-Sdk-Request, X-Amz-Content-Sha256, X-Amz-Date, X-Amz-Security-Token, X-Amz-Target, X-Amz-User-Agent"
+	sdkResponseHeaders = "X-Amz-Id-2, X-Amzn-Errortype, X-Amzn-Requestid"
+	corsMethods        = "GET, HEAD, POST, PUT, DELETE"
 )
 
 // allowRead adds the headers that let a page of the request's origin read the
@@ -145,7 +148,7 @@ func (o *origins) allowRead(h http.Header, r *http.Request) bool {
 // preflight answers a browser's question whether a page may send a request.
 func (o *origins) preflight(w http.ResponseWriter, r *http.Request, kind Kind) {
 	h := w.Header()
-	if (kind == API || kind == Media) && o.allowRead(h, r) {
+	if kind.shared() && o.allowRead(h, r) {
 		h.Set("Access-Control-Allow-Methods", corsMethods)
 		h.Set("Access-Control-Allow-Headers", corsRequestHeaders)
 		h.Set("Access-Control-Max-Age", "7200")

@@ -19,9 +19,15 @@ const (
 	// Media is played: readable from pages of other origins as API is; may last
 	// for hours.
 	Media
+	// Call is API for machines that call a thousand times a second: what went as
+	// it should is worth a line in the log no more than a GET is.
+	Call
 	// Probe is asked by machines every few seconds: not worth a line in the log.
 	Probe
 )
+
+// shared reports whether pages of other origins may be let read the answers.
+func (k Kind) shared() bool { return k == API || k == Call || k == Media }
 
 // Route is a line of the table of routes.
 type Route struct {

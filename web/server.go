@@ -93,12 +93,24 @@ func New(o Options) (*Server, error) {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		Protocols:         protocols(o.TLS != nil),
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // broken handshakes and the like
 	}
 	for i, l := range listeners {
 		s.wg.Go(func() { up[i].ended(s.accept(l)) })
 	}
 	return s, nil
+}
+
+// protocols are those of the listeners. Without TLS a client that says so in its
+// first bytes gets HTTP/2 as well ("prior knowledge", RFC 9113, section 3.3):
+// SDKs read record streams that way.
+func protocols(tls bool) *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(tls)
+	p.SetUnencryptedHTTP2(!tls)
+	return p
 }
 
 // listen opens all addresses or none.
@@ -207,7 +219,7 @@ func (s *Server) dispatch(a *answer, r *http.Request) Kind {
 	case route == nil:
 		s.table.answerNone(a, r)
 		return kind
-	case kind == API || kind == Media:
+	case kind.shared():
 		s.origins.allowRead(a.Header(), r)
 	}
 	if err := s.origins.checkForged(r); err != nil {

@@ -469,3 +469,30 @@ func TestReadJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestHTTP2WithoutTLS asks as an SDK does that speaks HTTP/2 from its first byte.
+func TestHTTP2WithoutTLS(t *testing.T) {
+	base, _ := serve(t, Options{Routes: []Route{{"GET /proto", API, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Proto)
+	})}}})
+	for _, tc := range []struct {
+		want string
+		set  func(*http.Protocols)
+	}{
+		{"HTTP/1.1", func(p *http.Protocols) { p.SetHTTP1(true) }},
+		{"HTTP/2.0", func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }},
+	} {
+		tr := &http.Transport{Protocols: new(http.Protocols)}
+		tc.set(tr.Protocols)
+		resp, err := (&http.Client{Transport: tr}).Get(base + "/proto")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		tr.CloseIdleConnections()
+		if err != nil || string(body) != tc.want {
+			t.Errorf("got %q (%v), want %s", body, err, tc.want)
+		}
+	}
+}

@@ -25,7 +25,13 @@ type Config struct {
 	Fragments FragmentsConfig   `yaml:"fragments"`
 	Streams   map[string]Stream `yaml:"streams"`
 	Cameras   map[string]Camera `yaml:"cameras"`
-	Limits    LimitsConfig      `yaml:"limits"`
+	Ingest    IngestConfig      `yaml:"ingest"`
+	Records   RecordsConfig     `yaml:"records"`
+	Feed      FeedConfig        `yaml:"feed"`
+	Events    EventsConfig      `yaml:"events"`
+	AWS       AWSConfig         `yaml:"aws"`
+	Limits    string            `yaml:"limits" oneof:"none aws"`
+	Ephemeral bool              `yaml:"ephemeral"`
 	Log       LogConfig         `yaml:"log"`
 
 	// origin tells where a key that is not at its default was set, by its path.
@@ -116,9 +122,35 @@ type Camera struct {
 	OnDemand  bool   `yaml:"on_demand"`
 }
 
-// LimitsConfig is the section "limits". Zero is no limit.
-type LimitsConfig struct {
-	Publishers int `yaml:"publishers" allow:"none"`
+// IngestConfig is the section "ingest". Zero is no limit.
+type IngestConfig struct {
+	MaxPublishers int `yaml:"max_publishers" allow:"none"`
+}
+
+// RecordsConfig is the section "records": the engine of data streams. Zero is
+// what key "limits" says.
+type RecordsConfig struct {
+	Memory             size     `yaml:"memory"`
+	StateDelay         duration `yaml:"state_delay" allow:"none"`
+	MaxShards          int      `yaml:"max_shards" allow:"none"`
+	MaxOnDemandStreams int      `yaml:"max_on_demand_streams" allow:"none"`
+	MaxConsumers       int      `yaml:"max_consumers" allow:"none"`
+}
+
+// FeedConfig is the section "feed".
+type FeedConfig struct {
+	Stream string `yaml:"stream"`
+}
+
+// EventsConfig is the section "events".
+type EventsConfig struct {
+	Stream string `yaml:"stream"`
+}
+
+// AWSConfig is the section "aws": who the server says it is.
+type AWSConfig struct {
+	Account string `yaml:"account"`
+	Region  string `yaml:"region"`
 }
 
 // LogConfig is the section "log".
@@ -192,6 +224,9 @@ func loadConfig(file string, environ []string, settings []setting) (*Config, err
 	bad = append(bad, c.validate(bad)...)
 	if len(bad) > 0 {
 		return nil, &configError{file, bad}
+	}
+	if _, given := c.origin["limits"]; c.Ephemeral && !given {
+		c.Limits = "aws" // tests want to meet what production will meet
 	}
 	if c.RTSP.Addr == "" {
 		c.RTSP.UDPAddr = "" // its default is of no use alone

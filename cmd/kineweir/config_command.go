@@ -67,6 +67,7 @@ var flagKeys = []struct{ flag, key, usage string }{
 	{"http", "http.addr", "console, API, HLS and clips on `HOST:PORT`"},
 	{"rtsp", "rtsp.addr", "RTSP on `HOST:PORT`; empty for none"},
 	{"rtsps", "rtsp.tls_addr", "RTSP over TLS on `HOST:PORT`; empty for none"},
+	{"ephemeral", "ephemeral", "keep nothing after the end, and throttle as the service does: for tests"},
 	{"insecure", "auth.insecure", "let everybody in from everywhere, without credentials"},
 }
 
@@ -75,7 +76,7 @@ func declareOverrides(fs *flag.FlagSet, names ...string) overrides {
 	for _, k := range flagKeys {
 		switch {
 		case !slices.Contains(names, k.flag):
-		case k.flag == "insecure":
+		case k.flag == "insecure", k.flag == "ephemeral":
 			fs.Bool(k.flag, false, k.usage)
 		default:
 			fs.String(k.flag, "", k.usage)
@@ -97,7 +98,7 @@ func (o overrides) settings() (set []setting) {
 }
 
 // allOverrides are the names of flagKeys.
-var allOverrides = []string{"data", "http", "rtsp", "rtsps", "insecure"}
+var allOverrides = []string{"data", "http", "rtsp", "rtsps", "ephemeral", "insecure"}
 
 // declareConfig declares --config and the overrides that are named, and returns
 // what loads the configuration from them: flags over environment over file.

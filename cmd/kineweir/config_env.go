@@ -16,7 +16,7 @@ func applyEnvironment(c *Config, environ []string) (bad []problem) {
 	keys := leafPaths(reflect.TypeFor[Config](), "")
 	for _, pair := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, envPrefix) || fromOrchestrator(name) {
+		if !strings.HasPrefix(name, envPrefix) || name == keyVariable || fromOrchestrator(name) {
 			continue
 		}
 		from := origin{text: "environment " + name}

@@ -94,8 +94,12 @@ func TestConfigDefaults(t *testing.T) {
 			MinDuration: duration(time.Second), MaxDuration: duration(10 * time.Second),
 			MaxBytes: 8 << 20, PartDuration: duration(200 * time.Millisecond),
 		},
-		Log:    LogConfig{Level: "info", Format: "text"},
-		origin: map[string]origin{},
+		Records: RecordsConfig{Memory: 64 << 20},
+		Events:  EventsConfig{Stream: "detections"},
+		AWS:     AWSConfig{Account: "000000000000", Region: "us-east-1"},
+		Limits:  "none",
+		Log:     LogConfig{Level: "info", Format: "text"},
+		origin:  map[string]origin{},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("defaults are\n%+v, want\n%+v", c, want)
@@ -231,7 +235,14 @@ func TestConfigRefuses(t *testing.T) {
 		{`cameras: {a: {url: "rtsp://u:p%w@h/"}}`, "escape special characters"},
 		{`cameras: {a: {url: "rtsp:///x"}}`, "no host"},
 		{`cameras: {a: {url: "http://x"}}`, "scheme"},
-		{`limits: {publishers: 0}`, `from 1, or "none"`},
+		{`ingest: {max_publishers: 0}`, `from 1, or "none"`},
+		{`limits: azure`, "none of none, aws"},
+		{`records: {memory: 1MiB}`, "not between 8 MiB"},
+		{`records: {max_shards: 0}`, `from 1, or "none"`},
+		{`feed: {stream: a/b}`, "letters, digits"},
+		{`events: {stream: "x y"}`, "letters, digits"},
+		{`aws: {account: "12"}`, "twelve digits"},
+		{`aws: {region: ""}`, "is empty"},
 		{`log: {format: xml}`, "none of text, json"},
 	} {
 		t.Run(c.text, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ func (c *Config) validate(known []problem) []problem {
 	v.archive()
 	v.fragments()
 	v.entries()
+	v.records()
 	return slices.DeleteFunc(v.bad, func(p problem) bool {
 		return slices.ContainsFunc(known, func(k problem) bool { return k.key == p.key })
 	})
@@ -177,6 +179,31 @@ func (v *validator) entries() {
 		if what := cameraURLMistake(v.c.Cameras[name].URL); what != "" {
 			v.refuse(key+".url", "%s", what)
 		}
+	}
+}
+
+var (
+	dataStreamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,128}$`)
+	accountNumber  = regexp.MustCompile(`^\d{12}$`)
+	regionName     = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+)
+
+func (v *validator) records() {
+	c := v.c
+	if m := c.Records.Memory; m < 8<<20 || m > 4<<30 {
+		v.refuse("records.memory", "%s is not between 8 MiB and 4 GiB", m)
+	}
+	for _, k := range []struct{ key, name string }{{"feed.stream", c.Feed.Stream}, {"events.stream", c.Events.Stream}} {
+		if k.name != "" && !dataStreamName.MatchString(k.name) {
+			v.refuse(k.key, "%q: names of data streams have 1 to 128 letters, digits, and _.-", k.name)
+		}
+	}
+	if !accountNumber.MatchString(c.AWS.Account) {
+		v.refuse("aws.account", `%q is not twelve digits: write them in quotes, such as "123456789012"`, c.AWS.Account)
+	}
+	v.require("aws.region", c.AWS.Region, `name one, such as "us-east-1"`)
+	if r := c.AWS.Region; r != "" && !regionName.MatchString(r) {
+		v.refuse("aws.region", "%q is not a region, such as us-east-1", r)
 	}
 }
 

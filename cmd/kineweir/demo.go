@@ -47,10 +47,11 @@ func demoCommand() command {
 	return command{
 		name:  "demo",
 		short: "show the product with three cameras of its own",
-		long: "Runs the server with three cameras that publish to it over RTSP, prints where to\n" +
-			"look and stops on Ctrl-C. Nothing else needs to be installed. It keeps everything\n" +
-			"in a temporary folder unless told otherwise, and takes other ports when the usual\n" +
-			"ones are taken.",
+		long: "Runs the server with three cameras that publish to it over RTSP, and a data\n" +
+			"stream with a record for every fragment of their video, prints where to look and\n" +
+			"stops on Ctrl-C. Nothing else needs to be installed. It keeps everything in a\n" +
+			"temporary folder unless told otherwise, and takes other ports when the usual ones\n" +
+			"are taken.",
 		examples: []string{"kineweir demo", "kineweir demo --data ./demo-data --http 127.0.0.1:9090"},
 		setup: func(fs *flag.FlagSet) action {
 			flags := declareOverrides(fs, "data", "http", "rtsp")

@@ -122,6 +122,9 @@ func (d *demo) print(l listening, start time.Time) {
 		fmt.Fprintf(w, "    RTSP   %s/%s\n", l.RTSP, camera.name)
 		fmt.Fprintf(w, "    clip   %s/clip/%s.mp4?start=%d&end=%d (in 20 seconds)\n", l.HTTP, camera.name, start.UnixMilli(), start.Add(20*time.Second).UnixMilli())
 	}
+	fmt.Fprintf(w, "\nA record for every fragment goes into a data stream. Read it with any Kinesis client,\nfor instance\n\n")
+	fmt.Fprintf(w, "    kineweir tail %s --server %s\n", d.config.Feed.Stream, l.HTTP)
+	fmt.Fprintf(w, "    aws kinesis list-shards --stream-name %s --endpoint-url %s\n", d.config.Feed.Stream, l.HTTP)
 	where := l.RTSP
 	if l.Credentials != "" {
 		where = strings.Replace(where, "://", "://"+auth.FirstUser+":KEY@", 1)
@@ -155,6 +158,9 @@ func demoConfig(ctx context.Context, settings []setting) (*Config, error) {
 		if *l.addr, err = freeAddress(ctx); err != nil {
 			return nil, fmt.Errorf("find a free port for %s: %w", l.key, err)
 		}
+	}
+	if _, given := c.origin["feed.stream"]; !given {
+		c.Feed.Stream = "camera-metadata"
 	}
 	c.dropTaken(ctx)
 	return c, nil

@@ -12,7 +12,8 @@ import (
 
 	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/archive/bucket"
-	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/archive/events"
+	"github.com/kineweir/kineweir/archive/feed"
 	"github.com/kineweir/kineweir/datastream/journal/wal"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
@@ -40,9 +41,14 @@ type server struct {
 	archive  *archive.Archive
 	hub      *live.Hub
 	sessions *ingest.Sessions
-	cameras  *cameras
-	rtsp     *rtsp.Server
-	web      atomic.Pointer[web.Server] // /metrics may be asked before it is set
+	records  records
+
+	detections *events.Store
+	pumps      []*events.Pump // what reads detections from data streams
+	feed       *feed.Feed     // nil for none
+	cameras    *cameras
+	rtsp       *rtsp.Server
+	web        atomic.Pointer[web.Server] // /metrics may be asked before it is set
 }
 
 // step is one part's way to stop.
@@ -70,6 +76,10 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(listenin
 	case <-ctx.Done():
 	case <-s.archive.Fatal():
 		err = errors.New("the disk of the index has failed: nothing more can be recorded safely; see the log")
+	case <-s.records.engine.Fatal():
+		err = errors.New("the disk of the records has failed: nothing more can be kept safely; see the log")
+	case <-s.detections.Fatal():
+		err = errors.New("the disk of the detections has failed: nothing more can be kept safely; see the log")
 	case <-s.catalog.Fatal():
 		err = errors.New("the disk of the catalog has failed: nothing more can be recorded safely; see the log")
 	}
@@ -82,7 +92,7 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(listenin
 // comes in before there is a place for it. It stops in the opposite order:
 // listeners, publishers, what they left to be written, the index.
 func (s *server) start(ctx context.Context) (listening, error) {
-	for _, start := range []func(context.Context) error{s.openUsers, s.openArchive, s.openSessions, s.openRTSP, s.openWeb} {
+	for _, start := range []func(context.Context) error{s.forgetful, s.openUsers, s.openRecords, s.openArchive, s.openFeed, s.openSessions, s.openRTSP, s.openWeb} {
 		if err := start(ctx); err != nil {
 			return listening{}, err
 		}
@@ -142,10 +152,7 @@ func (s *server) openArchive(ctx context.Context) error {
 	}
 	s.bucket = bucket.Measure(store)
 	if s.catalog, err = wal.OpenMeta(filepath.Join(c.Data, "meta"), wal.Options{Logger: s.log}); err != nil {
-		if errors.Is(err, journal.ErrLocked) {
-			return fmt.Errorf("data: another server is running on %s: stop it, or give this one a folder of its own with --data", c.Data)
-		}
-		return fmt.Errorf("open the catalog: %w", err)
+		return fmt.Errorf("open the catalog: %w", s.locked(err))
 	}
 	s.onStop("catalog", func(context.Context) error { return s.catalog.Close() })
 	s.archive, err = archive.Open(ctx, archive.Options{
@@ -171,7 +178,7 @@ func (s *server) openSessions(context.Context) error {
 	s.hub = live.New()
 	s.sessions = ingest.New(ingest.Options{
 		Hub: s.hub, Sink: s.archive.Writer(), RefuseSecond: s.config.RTSP.SecondPublisher == "refuse",
-		MaxSessions: s.config.Limits.Publishers,
+		MaxSessions: s.config.Ingest.MaxPublishers,
 		Cut: fragments.FragmenterOptions{
 			MinDuration: time.Duration(f.MinDuration), MaxDuration: time.Duration(f.MaxDuration),
 			MaxBytes: int(f.MaxBytes), PartDuration: time.Duration(f.PartDuration),

@@ -12,12 +12,15 @@ func serveCommand() command {
 		name:  "serve",
 		short: "run the server",
 		long: "Runs the server until it is told to stop (Ctrl-C or SIGTERM): takes video in over\n" +
-			"RTSP, keeps it, and serves the console, HLS, clips and RTSP. It listens on this\n" +
-			"machine alone unless told otherwise, and elsewhere only with credentials.",
+			"RTSP, keeps it, and serves the console, HLS, clips and RTSP; takes records in and\n" +
+			"gives them out through the API of Amazon Kinesis Data Streams and WebSockets. It\n" +
+			"listens on this machine alone unless told otherwise, and elsewhere only with\n" +
+			"credentials.",
 		examples: []string{
 			"kineweir serve",
 			"kineweir serve --config /etc/kineweir.yaml --data /var/lib/kineweir",
 			"kineweir serve --http :8080 --rtsp :8554",
+			"kineweir serve --ephemeral --http 127.0.0.1:4567",
 			"KINEWEIR_LOG_LEVEL=debug kineweir serve",
 		},
 		setup: func(fs *flag.FlagSet) action {

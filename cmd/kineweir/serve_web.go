@@ -22,8 +22,8 @@ import (
 )
 
 // openWeb makes the routes and listens for HTTP, last of all.
-func (s *server) openWeb(context.Context) error {
-	routes, err := s.routes()
+func (s *server) openWeb(ctx context.Context) error {
+	routes, err := s.routes(ctx)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (s *server) openWeb(context.Context) error {
 	return nil
 }
 
-func (s *server) routes() ([]web.Route, error) {
+func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 	player, err := s.media()
 	if err != nil {
 		return nil, err
@@ -57,14 +57,22 @@ func (s *server) routes() ([]web.Route, error) {
 	where := s.where()
 	native, err := api.New(api.Options{
 		Streams: s.archive, Hub: s.hub, Access: s.users, Tokens: s.users, Deleter: s.archive,
-		Publishers: api.PublishersOf(s.sessions), Cameras: s.cameras,
+		Publishers: api.PublishersOf(s.sessions), Cameras: s.cameras, Detections: s.detections,
 		CodecString: cmaf.CodecString, Playable: cmaf.Playable,
 		Version: version(), RTSP: hostPort(where.RTSP), RTSPS: hostPort(where.RTSPS),
 	})
 	if err != nil {
 		return nil, err
 	}
+	calls := metrics.NewCalls()
+	kinesis, err := s.kinesisRoutes(ctx, calls)
+	if err != nil {
+		return nil, err
+	}
 	figures := metrics.New(metrics.Options{
+		Extra: append([]func(*metrics.Writer){
+			metrics.RecordFigures(s.records.engine, s.records.store, s.records.lane), calls.Write,
+		}, s.feedFigures()...),
 		Archive: s.archive, Bucket: s.bucket, Hub: s.hub, Publishers: metrics.PublishersOf(s.sessions),
 		Server: func() metrics.Server {
 			if w := s.web.Load(); w != nil {
@@ -78,6 +86,11 @@ func (s *server) routes() ([]web.Route, error) {
 		{Pattern: "/hls/", Kind: web.Media, Handler: player},
 		{Pattern: "/clip/", Kind: web.Media, Handler: player},
 	}
+	sockets, err := s.socketRoutes()
+	if err != nil {
+		return nil, err
+	}
+	routes = append(append(routes, kinesis...), sockets...)
 	routes = append(routes, native.Routes()...)
 	routes = append(routes, s.users.Routes()...)
 	routes = append(routes, figures.Routes()...)

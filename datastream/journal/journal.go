@@ -118,6 +118,7 @@ type Stats struct {
 	End    Position // just after the last durable entry
 	Files  int      // retained pieces
 	Bytes  int64    // in them
+	Spare  int64    // bytes in files kept to be written over, not counted in Bytes
 	Queued int      // bytes appended and not yet durable
 
 	// Since this opening.

@@ -85,6 +85,7 @@ type Options struct {
 	Deleter    Deleter
 	Publishers Publishers
 	Cameras    Cameras
+	Detections Detections
 	// CodecString names the codec of a track as RFC 6381 does.
 	CodecString func(*fragments.Track) (string, error)
 	// Playable returns why a browser cannot play a track, or nil.
@@ -132,6 +133,7 @@ func (a *API) Routes() []web.Route {
 		route("GET /api/streams/{name}/timeline", a.timeline),
 		route("POST /api/streams/{name}/token", a.issueToken),
 		route("POST /api/tokens/revoke", a.revokeToken),
+		route("GET /api/detections", a.detections),
 		route("GET /api/cameras", a.listCameras),
 		route("GET /api/cameras/{name}", a.showCamera),
 		route("PUT /api/cameras/{name}", a.putCamera),
@@ -191,6 +193,8 @@ type infoBody struct {
 	RTSPS   string `json:"rtsps,omitempty"`
 	Cameras bool   `json:"cameras"` // can be added
 	Delete  bool   `json:"delete"`  // of streams is possible
+	// Detections are kept.
+	Detections bool `json:"detections"`
 }
 
 func (a *API) info(w http.ResponseWriter, r *http.Request) error {
@@ -201,7 +205,7 @@ func (a *API) info(w http.ResponseWriter, r *http.Request) error {
 	web.WriteJSON(w, http.StatusOK, infoBody{
 		Name: "kineweir", Version: a.o.Version, Go: runtime.Version(), Now: stampOf(now), Started: stampOf(a.started),
 		Uptime: int64(now.Sub(a.started).Seconds()), RTSP: a.o.RTSP, RTSPS: a.o.RTSPS,
-		Cameras: a.o.Cameras != nil, Delete: a.o.Deleter != nil,
+		Cameras: a.o.Cameras != nil, Delete: a.o.Deleter != nil, Detections: a.o.Detections != nil,
 	})
 	return nil
 }

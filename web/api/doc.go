@@ -8,6 +8,7 @@
 //	GET    /api/streams/{name}/timeline?start&end&time=producer|server
 //	POST   /api/streams/{name}/token     {"actions","start","end","expires_in"}
 //	POST   /api/tokens/revoke            {"token"} or {"user"}
+//	GET    /api/detections?stream&start&end&label&order=oldest|newest&limit&page
 //	GET    /api/cameras
 //	GET    /api/cameras/{name}
 //	PUT    /api/cameras/{name}           {"url","transport","on_demand"}

@@ -142,6 +142,7 @@ func (x *exchange) send(status int, contentType string, body []byte) {
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	x.begun = true
+	x.holdBack(len(body))
 	x.moveDeadline()
 	x.w.WriteHeader(status)
 	_ = x.write(body) // A client that is gone needs no answer.

@@ -58,6 +58,7 @@ func (x *exchange) readBody() ([]byte, error) {
 	// The connection is watched for the client's going while the operation runs:
 	// that has no deadline.
 	_ = x.control.SetReadDeadline(time.Time{})
+	x.arrived = time.Now()
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return nil, x.tooLarge()

@@ -26,6 +26,7 @@ type exchange struct {
 	r       *http.Request
 	control *http.ResponseController
 	id      string
+	arrived time.Time  // when the body was there
 	op      *operation // nil until known
 	cbor    bool
 	code    string // of the error that was answered

@@ -48,6 +48,7 @@ func (x *exchange) begin() error {
 	h.Set("Content-Type", streamType)
 	h.Set("Cache-Control", "no-store")
 	x.begun, x.stream = true, s
+	x.holdBack(streamBytes)
 	x.moveDeadline()
 	x.w.WriteHeader(http.StatusOK)
 	return s.write(AppendEvent((*x.buffer())[:0], empty,

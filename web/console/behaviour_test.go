@@ -37,6 +37,7 @@ func TestBrowser(t *testing.T) {
 		{"past", playsThePast},
 		{"gaps", playsOverGaps},
 		{"clip", marksAClip},
+		{"detections", listsDetections},
 		{"messages", saysWhy},
 		{"empty", firstSteps},
 		{"sign in", signsIn},

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kineweir/kineweir/archive"
+	"github.com/kineweir/kineweir/archive/events"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/ingest"
@@ -54,6 +55,7 @@ type house struct {
 	streams map[fragments.StreamName]*fakeStream
 	cameras []api.Camera
 	clips   []string // queries
+	seen    []events.Detection
 }
 
 var (
@@ -107,7 +109,7 @@ func startHouse(t *testing.T, credentials string, streams map[fragments.StreamNa
 		}
 	}
 	a, err := api.New(api.Options{
-		Streams: h, Hub: hub, Access: store, Tokens: store, Deleter: h, Publishers: h, Cameras: h, Version: "test", RTSP: "127.0.0.1:8554", RTSPS: "127.0.0.1:8322",
+		Streams: h, Hub: hub, Access: store, Tokens: store, Deleter: h, Publishers: h, Cameras: h, Detections: detectors{h}, Version: "test", RTSP: "127.0.0.1:8554", RTSPS: "127.0.0.1:8322",
 		Playable: func(t *fragments.Track) error {
 			if t.Codec == fragments.VP8 {
 				return errors.New("VP8 cannot play as fragmented MP4: set the publisher to H.264, VP9 or AV1")
@@ -282,6 +284,37 @@ func (h *house) Delete(_ context.Context, name fragments.StreamName) error {
 	defer h.mu.Unlock()
 	h.cameras = slices.DeleteFunc(h.cameras, func(o api.Camera) bool { return o.Name == name })
 	return nil
+}
+
+// detectors are what was seen.
+type detectors struct{ h *house }
+
+func (d detectors) Cameras() []fragments.StreamName { return nil }
+
+// Find knows the newest first, and pages that are numbers of detections.
+func (d detectors) Find(_ context.Context, q events.Query) (page events.Page, err error) {
+	d.h.mu.Lock()
+	list := slices.Clone(d.h.seen)
+	d.h.mu.Unlock()
+	slices.SortFunc(list, func(a, b events.Detection) int { return b.Time.Compare(a.Time) })
+	list = slices.DeleteFunc(list, func(e events.Detection) bool {
+		return e.Camera != q.Cameras[0] || q.Label != "" && e.Label != q.Label
+	})
+	from, _ := strconv.Atoi(q.Page)
+	page.Detections = list[from:min(from+q.Limit, len(list))]
+	if from+q.Limit < len(list) {
+		page.Next = strconv.Itoa(from + q.Limit)
+	}
+	return page, nil
+}
+
+func (h *house) see(list ...events.Detection) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range list {
+		d.ID = strconv.Itoa(len(h.seen))
+		h.seen = append(h.seen, d)
+	}
 }
 
 // hls serves playlists and segments.

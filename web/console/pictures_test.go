@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kineweir/kineweir/archive/events"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/web/api"
 )
@@ -41,6 +42,14 @@ func TestPictures(t *testing.T) {
 		{Name: "parking", URL: "rtsp://admin:secret1@192.168.1.70/s1", State: "error", Error: "dial tcp 192.168.1.70:554: connect: no route to host"},
 		{Name: "roof", URL: "rtsp://admin:secret1@192.168.1.71/s1", State: "idle", OnDemand: true},
 		{Name: "gate", URL: "rtsp://admin:secret1@192.168.1.72/s1", State: "connecting"},
+	}
+	for i := range 120 {
+		kind := []string{"person", "car", "person", "dog", "package left at the door"}[i*i%5]
+		d := events.Detection{Camera: "front-door", Time: time.Now().Add(-time.Duration(i*i+2) * 17 * time.Second), Label: kind, Score: 0.99 - float64(i%7)*0.11, Source: "yolo11@edge-3"}
+		if i%3 == 0 {
+			d.End = d.Time.Add(time.Duration(i+4) * time.Second)
+		}
+		h.see(d)
 	}
 	br := startBrowser(t)
 	p := br.open(t, h.base)
@@ -83,6 +92,9 @@ func TestPictures(t *testing.T) {
 	p.eval(nil, "toggleTheme()")
 	time.Sleep(400 * time.Millisecond)
 	p.picture("stream-past-light")
+	p.eval(nil, "document.querySelectorAll('.detection')[3].click()")
+	time.Sleep(1500 * time.Millisecond)
+	p.picture("stream-detection-light")
 	p.key("?")
 	time.Sleep(300 * time.Millisecond)
 	p.picture("keys-light")

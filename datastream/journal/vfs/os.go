@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrLocked answers Lock when the file is held.
-var ErrLocked = errors.New("locked by another holder")
-
 // OS is the real file system. The zero value is ready.
 type OS struct{}
 

@@ -2,11 +2,18 @@
 // calls whose order and failure decide whether what was acknowledged is still
 // there after a crash.
 //
-// It owns the real file system ([OS]) and one that fails where a test tells it
-// to ([Faults]). It knows nothing of journals and buffers nothing.
+// It owns the real file system ([OS]) and one in memory ([Memory]); for tests,
+// one that fails where it is told to ([Faults]) and one that can be lost at any
+// call ([Crash]). It knows nothing of journals and buffers nothing.
 package vfs
 
-import "io"
+import (
+	"errors"
+	"io"
+)
+
+// ErrLocked answers Lock when the file is held.
+var ErrLocked = errors.New("locked by another holder")
 
 // File is an open file.
 type File interface {

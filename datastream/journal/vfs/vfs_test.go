@@ -133,3 +133,31 @@ func TestFaults(t *testing.T) {
 		}
 	}
 }
+
+// TestInterrupted: a call that a signal interrupted is made again, as often as
+// it takes; any other outcome is final.
+func TestInterrupted(t *testing.T) {
+	calls := 0
+	err := ignoringEINTR(func() error {
+		if calls++; calls < 5 {
+			return syscall.EINTR
+		}
+		return syscall.EIO
+	})
+	if calls != 5 || err != syscall.EIO {
+		t.Errorf("%d calls, %v; want 5 and the last one's error", calls, err)
+	}
+}
+
+// TestKind: the real file system names what a directory lies on.
+func TestKind(t *testing.T) {
+	if kind, err := (OS{}).Kind(t.TempDir()); err != nil || kind == "" {
+		t.Errorf("kind %q, %v", kind, err)
+	}
+	if kind, err := (OS{}).Kind("/dev/shm"); err != nil || kind != "tmpfs" {
+		t.Errorf("/dev/shm is of kind %q, %v", kind, err)
+	}
+	if _, err := (OS{}).Kind("/nowhere"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of what is not there: %v", err)
+	}
+}

@@ -13,9 +13,9 @@ type batch struct {
 	commit *journal.Commit
 }
 
-// spareBatches is how many emptied batches are kept: one being filled, one
+// keptBatches is how many emptied batches are kept: one being filled, one
 // being committed and one in between need no new memory.
-const spareBatches = 3
+const keptBatches = 3
 
 // Append encodes the entry into the frame being filled.
 func (l *Lane) Append(kind journal.Kind, key string, payload []byte) journal.Future {
@@ -50,11 +50,11 @@ func (l *Lane) Append(kind journal.Kind, key string, payload []byte) journal.Fut
 	return future
 }
 
-// newBatch takes a spare or makes one. The caller holds mu.
+// newBatch takes an emptied one or makes one. The caller holds mu.
 func (l *Lane) newBatch() *batch {
 	var b *batch
-	if n := len(l.spare); n > 0 {
-		b, l.spare = l.spare[n-1], l.spare[:n-1]
+	if n := len(l.emptied); n > 0 {
+		b, l.emptied = l.emptied[n-1], l.emptied[:n-1]
 	} else {
 		b = &batch{buf: make([]byte, headerSize, 64<<10)}
 	}
@@ -65,9 +65,9 @@ func (l *Lane) newBatch() *batch {
 // reuse empties a batch and keeps it, unless one large entry made its buffer
 // too large to hold on to. The caller holds mu.
 func (l *Lane) reuse(b *batch) {
-	if len(l.spare) >= spareBatches || cap(b.buf) > 2*l.opts.FrameBytes+headerSize {
+	if len(l.emptied) >= keptBatches || cap(b.buf) > 2*l.opts.FrameBytes+headerSize {
 		return
 	}
 	b.buf, b.count, b.commit = b.buf[:headerSize], 0, nil
-	l.spare = append(l.spare, b)
+	l.emptied = append(l.emptied, b)
 }

@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		err = laneChild(dir, round)
 	case "meta":
 		err = metaChild(dir, round)
+	case "full":
+		if err = fullChild(dir, round); err == nil {
+			ledger("done")
+		}
 	case "open":
 		if err = openChild(dir); err == nil {
 			ledger("refused")

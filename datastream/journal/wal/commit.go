@@ -3,12 +3,16 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 	"github.com/kineweir/kineweir/datastream/journal/vfs"
 )
+
+// errUsedUp ends a lane before a number of its frames or openings comes again.
+var errUsedUp = errors.New("the numbers of its frames are used up")
 
 // run is the committer: the only goroutine that writes to the lane.
 func (l *Lane) run() {
@@ -92,22 +96,29 @@ func (l *Lane) settle(b *batch, err error) {
 }
 
 // commit writes one frame and makes it durable; the first headerSize bytes of
-// frame are for its header, and reserve is the room to leave free. ErrFull leaves the lane as it
+// frame are for its header, and reserve is the room to leave free. Before it
+// refuses for want of room it gives up the spares. ErrFull leaves the lane as it
 // was; any other error has ended it.
 func (l *Lane) commit(frame []byte, h header, reserve int64) error {
-	if reserve > 0 {
-		free, err := l.opts.FS.Free(l.dir)
-		if err != nil {
-			return l.failed(err)
-		}
-		if free < uint64(reserve)+uint64(len(frame)) {
-			return fmt.Errorf("%w: %d bytes free in %s, %d are reserved", journal.ErrFull, free, l.dir, reserve)
-		}
+	err := l.tryCommit(frame, h, reserve)
+	for errors.Is(err, journal.ErrFull) && l.giveBack() {
+		err = l.tryCommit(frame, h, reserve)
 	}
-	if l.active.size > fileHeaderSize && l.active.size+int64(len(frame)) > l.opts.MaxFileBytes {
+	return err
+}
+
+func (l *Lane) tryCommit(frame []byte, h header, reserve int64) error {
+	rotates := l.active.size > fileHeaderSize && l.active.size+int64(len(frame)) > l.opts.MaxFileBytes
+	if err := l.checkRoom(int64(len(frame)), rotates, reserve); err != nil {
+		return err
+	}
+	if rotates {
 		if err := l.rotate(); err != nil {
 			return err
 		}
+	}
+	if l.link.number == math.MaxUint64 {
+		return l.failed(errUsedUp)
 	}
 	f := l.active
 	h.salt, h.number, h.epoch = f.salt, l.link.number+1, l.epoch
@@ -130,12 +141,39 @@ func (l *Lane) commit(frame []byte, h header, reserve int64) error {
 	return nil
 }
 
+// checkRoom refuses a frame that would take from the device what is reserved. A
+// frame that fits what its file already has takes nothing.
+func (l *Lane) checkRoom(size int64, rotates bool, reserve int64) error {
+	taken := l.active.size + size - l.active.extent
+	if rotates {
+		taken = fileHeaderSize + size - l.nextSpare()
+	}
+	if reserve <= 0 || taken <= 0 {
+		return nil
+	}
+	free, err := l.opts.FS.Free(l.dir)
+	if err != nil {
+		return l.failed(err)
+	}
+	if free < uint64(reserve)+uint64(taken) {
+		return fmt.Errorf("%w: %d bytes free in %s, %d are reserved", journal.ErrFull, free, l.dir, reserve)
+	}
+	return nil
+}
+
 // rotate begins a new file. Everything in the one before is durable already.
 func (l *Lane) rotate() error {
 	next := fileHeader{first: l.link.number + 1, epoch: l.epoch, chain: l.link.chain}
-	f, out, err := createFile(l.opts.FS, l.dir, next)
+	f, out, err := l.nextFile(next)
 	if vfs.NoRoom(err) {
 		return fmt.Errorf("%w: %w", journal.ErrFull, err)
+	}
+	if err == nil {
+		// A name that may or may not be there is no want of room: the frame
+		// that the file is named after must not go elsewhere.
+		if err = l.opts.FS.SyncDir(l.dir); err != nil {
+			err = errors.Join(err, out.Close())
+		}
 	}
 	if err != nil {
 		return l.failed(err)
@@ -151,6 +189,23 @@ func (l *Lane) rotate() error {
 	return nil
 }
 
+// nextFile makes a file of a spare, or else a new one.
+func (l *Lane) nextFile(h fileHeader) (*file, vfs.File, error) {
+	sp, ok := l.takeSpare()
+	if !ok {
+		return createFile(l.opts.FS, l.dir, h)
+	}
+	f, out, err := reuseFile(l.opts.FS, l.dir, sp, h)
+	if !vfs.NoRoom(err) {
+		return f, out, err
+	}
+	// Some file systems never write over what is there.
+	if err := l.opts.FS.Remove(sp.name); err != nil {
+		return nil, nil, err
+	}
+	return createFile(l.opts.FS, l.dir, h)
+}
+
 // cutBack deals with a failed write. For want of room it takes back what was
 // written of the frame, and the lane goes on: nothing in it changed. Any other
 // failure ends the lane.
@@ -158,9 +213,16 @@ func (l *Lane) cutBack(err error) error {
 	if !vfs.NoRoom(err) {
 		return l.failed(err)
 	}
-	if cutErr := l.out.Truncate(l.active.size); cutErr != nil {
+	cutErr := l.out.Truncate(l.active.size)
+	if cutErr == nil {
+		// The next frame may begin another file, and a crash then must not
+		// bring back what was refused here.
+		cutErr = l.out.Sync()
+	}
+	if cutErr != nil {
 		return l.failed(errors.Join(err, cutErr))
 	}
+	l.active.extent = l.active.size
 	return fmt.Errorf("%w: %w", journal.ErrFull, err)
 }
 

@@ -341,6 +341,23 @@ func TestNoRoomForAFile(t *testing.T) {
 	}
 }
 
+// TestNoRoomForAName: a new file whose name may or may not last is no want of
+// room. Were the frame that it is named after to go elsewhere, it would be
+// there twice.
+func TestNoRoomForAName(t *testing.T) {
+	fsys := vfs.NewFaults(vfs.OS{})
+	l := mustOpen(t, t.TempDir(), Options{FS: fsys, MaxFileBytes: 300})
+	for n := 0; l.Stats().Bytes+100 <= 300; n++ {
+		appendOK(t, l, n)
+	}
+	fsys.Set(failing(vfs.OpSyncDir, "", syscall.ENOSPC))
+	if _, err := l.Append(1, "key", entryOf(0)).Wait(t.Context()); err == nil || errors.Is(err, journal.ErrFull) {
+		t.Errorf("append: %v", err)
+	}
+	<-l.Fatal()
+	l.Close()
+}
+
 // TestOpenWithoutRoom: opening works where only a trim can help.
 func TestOpenWithoutRoom(t *testing.T) {
 	im := laneImage(t, 12, Options{MaxFileBytes: 400})
@@ -368,55 +385,67 @@ func TestOpenWithoutRoom(t *testing.T) {
 // TestTrimThatFails: what could not be removed stays part of the lane, as a
 // later removal would otherwise leave a hole before it.
 func TestTrimThatFails(t *testing.T) {
-	fsys := vfs.NewFaults(vfs.OS{})
-	dir := t.TempDir()
-	l := mustOpen(t, dir, Options{FS: fsys, MaxFileBytes: 400})
-	for i := range 12 {
-		appendOK(t, l, i)
+	for _, spares := range []int{-1, 2} {
+		fsys := vfs.NewFaults(vfs.OS{})
+		dir := t.TempDir()
+		l := mustOpen(t, dir, Options{FS: fsys, MaxFileBytes: 400, SpareFiles: spares, ReserveBytes: -1})
+		for i := range 12 {
+			appendOK(t, l, i)
+		}
+		files := l.Stats().Files
+		fsys.Set(func(c vfs.Call) vfs.Fault {
+			if c.Op == vfs.OpRename || c.Op == vfs.OpRemove {
+				return vfs.Fault{Err: errDevice}
+			}
+			return vfs.Fault{}
+		})
+		if err := l.Trim(l.Stats().End); !errors.Is(err, syscall.EIO) {
+			t.Errorf("trim: %v", err)
+		}
+		if n := l.Stats().Files; n != files {
+			t.Errorf("%d files of %d are left", n, files)
+		}
+		if n := readAll(t, l); n != 12 {
+			t.Errorf("%d entries", n)
+		}
+		fsys.Set(nil)
+		if err := l.Trim(l.Stats().End); err != nil || l.Stats().Files != 1 {
+			t.Errorf("trim: %v, %d files", err, l.Stats().Files)
+		}
+		l.Close()
+		mustOpen(t, dir, Options{}).Close()
 	}
-	files := l.Stats().Files
-	fsys.Set(failing(vfs.OpRemove, fileSuffix, errDevice))
-	if err := l.Trim(l.Stats().End); !errors.Is(err, syscall.EIO) {
-		t.Errorf("trim: %v", err)
-	}
-	if n := l.Stats().Files; n != files {
-		t.Errorf("%d files of %d are left", n, files)
-	}
-	if n := readAll(t, l); n != 12 {
-		t.Errorf("%d entries", n)
-	}
-	fsys.Set(nil)
-	if err := l.Trim(l.Stats().End); err != nil || l.Stats().Files != 1 {
-		t.Errorf("trim: %v, %d files", err, l.Stats().Files)
-	}
-	l.Close()
-	mustOpen(t, dir, Options{}).Close()
 }
 
 // TestFailureDuringTrim: a lane ends once, whoever meets the failure first.
 func TestFailureDuringTrim(t *testing.T) {
-	fsys := vfs.NewFaults(vfs.OS{})
-	l := mustOpen(t, t.TempDir(), Options{FS: fsys, MaxFileBytes: 400})
-	for i := range 12 {
-		appendOK(t, l, i)
-	}
-	var first error
-	fsys.Set(func(c vfs.Call) vfs.Fault {
-		switch c.Op {
-		case vfs.OpRemove:
-			_, first = l.Append(1, "key", nil).Wait(context.Background())
-			return vfs.Fault{}
-		case vfs.OpSync, vfs.OpSyncDir:
-			return vfs.Fault{Err: errDevice}
+	for _, test := range []struct {
+		spares int
+		op     vfs.Op
+	}{{-1, vfs.OpRemove}, {2, vfs.OpRename}} {
+		fsys := vfs.NewFaults(vfs.OS{})
+		l := mustOpen(t, t.TempDir(), Options{FS: fsys, MaxFileBytes: 400, SpareFiles: test.spares, ReserveBytes: -1})
+		for i := range 12 {
+			appendOK(t, l, i)
 		}
-		return vfs.Fault{}
-	})
-	if err := l.Trim(l.Stats().End); err == nil || err != first {
-		t.Errorf("trim: %v, append: %v", err, first)
-	}
-	<-l.Fatal()
-	if err := l.Close(); !errors.Is(err, first) {
-		t.Errorf("close: %v", err)
+		var first error
+		fsys.Set(func(c vfs.Call) vfs.Fault {
+			switch {
+			case c.Op == test.op && first == nil:
+				_, first = l.Append(1, "key", nil).Wait(context.Background())
+				return vfs.Fault{}
+			case c.Op == vfs.OpSync || c.Op == vfs.OpSyncDir:
+				return vfs.Fault{Err: errDevice}
+			}
+			return vfs.Fault{}
+		})
+		if err := l.Trim(l.Stats().End); err == nil || err != first {
+			t.Errorf("trim: %v, append: %v", err, first)
+		}
+		<-l.Fatal()
+		if err := l.Close(); !errors.Is(err, first) {
+			t.Errorf("close: %v", err)
+		}
 	}
 }
 

@@ -14,11 +14,12 @@ import (
 )
 
 // A lane is a directory of files, each named after its first frame in twenty
-// decimal digits, so that names sort as frames do:
+// decimal digits, so that names sort as frames do, with spares beside them:
 //
-//	00000000000000000001.wal  00000000000000004711.wal  LOCK
+//	00000000000000000812.wal  00000000000000004711.wal  LOCK
+//	00000000000000000001.wal.spare
 //
-// A file is a header and then frames until its end:
+// A file is a header and then frames:
 //
 //	 0          8        16               24               32
 //	+----------+--------+----------------+----------------+
@@ -35,6 +36,10 @@ import (
 // first): files are linked as frames are, and a file that follows another says
 // exactly where that one ends.
 //
+// A file made new is frames until its end. One made of a spare says so by
+// "KWlane02": behind its last frame lie bytes of a former life, which mean
+// nothing.
+//
 // A file gets its name by a rename after a sync: a header is never torn.
 const (
 	fileHeaderSize = 64
@@ -43,19 +48,26 @@ const (
 	lockName       = "LOCK"
 )
 
-var fileMagic = [8]byte{'K', 'W', 'l', 'a', 'n', 'e', '0', '1'}
+var (
+	fileMagic   = [8]byte{'K', 'W', 'l', 'a', 'n', 'e', '0', '1'}
+	reusedMagic = [8]byte{'K', 'W', 'l', 'a', 'n', 'e', '0', '2'}
+)
 
 // fileHeader is the header of a file, decoded.
 type fileHeader struct {
-	salt  uint64
-	first uint64
-	epoch uint64
-	chain uint32
+	salt   uint64
+	first  uint64
+	epoch  uint64
+	chain  uint32
+	reused bool // made of a spare
 }
 
 func (h *fileHeader) encode() []byte {
 	b := make([]byte, fileHeaderSize)
 	copy(b, fileMagic[:])
+	if h.reused {
+		copy(b, reusedMagic[:])
+	}
 	binary.LittleEndian.PutUint64(b[8:], h.salt)
 	binary.LittleEndian.PutUint64(b[16:], h.first)
 	binary.LittleEndian.PutUint64(b[24:], h.epoch)
@@ -71,14 +83,16 @@ func parseFileHeader(b []byte) (fileHeader, error) {
 	if checksum(b[:60]) != binary.LittleEndian.Uint32(b[60:]) {
 		return fileHeader{}, errors.New("file header checksum does not match")
 	}
-	if [8]byte(b) != fileMagic {
+	magic := [8]byte(b)
+	if magic != fileMagic && magic != reusedMagic {
 		return fileHeader{}, errors.New("not a lane file, or of an unknown format")
 	}
 	return fileHeader{
-		salt:  binary.LittleEndian.Uint64(b[8:]),
-		first: binary.LittleEndian.Uint64(b[16:]),
-		epoch: binary.LittleEndian.Uint64(b[24:]),
-		chain: binary.LittleEndian.Uint32(b[32:]),
+		salt:   binary.LittleEndian.Uint64(b[8:]),
+		first:  binary.LittleEndian.Uint64(b[16:]),
+		epoch:  binary.LittleEndian.Uint64(b[24:]),
+		chain:  binary.LittleEndian.Uint32(b[32:]),
+		reused: magic == reusedMagic,
 	}, nil
 }
 
@@ -96,10 +110,16 @@ const markEvery = 256 << 10
 // the commits and is guarded by the lane's mutex.
 type file struct {
 	fileHeader
-	name  string
-	size  int64  // durable end
-	last  uint64 // last durable frame, first-1 if there is none
-	marks []mark
+	name   string
+	size   int64  // durable end of the frames
+	extent int64  // the file's own length, what is left of a former life included
+	last   uint64 // last durable frame, first-1 if there is none
+	marks  []mark
+}
+
+// newFile is a file without frames.
+func newFile(name string, h fileHeader, extent int64) *file {
+	return &file{fileHeader: h, name: name, size: fileHeaderSize, extent: extent, last: h.first - 1}
 }
 
 // note counts a durable frame in.
@@ -108,6 +128,7 @@ func (f *file) note(h *header) {
 		f.marks = append(f.marks, mark{h.number, f.size})
 	}
 	f.size += h.size()
+	f.extent = max(f.extent, f.size)
 	f.last = h.number
 }
 
@@ -116,11 +137,15 @@ func fileName(dir string, first uint64) string {
 }
 
 // laneFiles picks the first frames of the lane's files out of a listing, and
-// the names of unfinished ones.
-func laneFiles(names []string) (firsts []uint64, unfinished []string) {
+// the names of unfinished ones and of spares.
+func laneFiles(names []string) (firsts []uint64, unfinished, spares []string) {
 	for _, name := range names {
 		if strings.HasSuffix(name, fileSuffix+tempSuffix) {
 			unfinished = append(unfinished, name)
+			continue
+		}
+		if strings.HasSuffix(name, fileSuffix+spareSuffix) {
+			spares = append(spares, name)
 			continue
 		}
 		digits, ok := strings.CutSuffix(name, fileSuffix)
@@ -131,32 +156,37 @@ func laneFiles(names []string) (firsts []uint64, unfinished []string) {
 			firsts = append(firsts, first)
 		}
 	}
-	return firsts, unfinished
+	return firsts, unfinished, spares
 }
 
-// createFile makes a file that begins with the given frame, and makes its
-// existence durable.
-func createFile(fsys vfs.FS, dir string, h fileHeader) (*file, vfs.File, error) {
+func newSalt() (uint64, error) {
 	var salt [8]byte
-	if _, err := rand.Read(salt[:]); err != nil {
+	_, err := rand.Read(salt[:])
+	return binary.LittleEndian.Uint64(salt[:]), err
+}
+
+// createFile makes a new file that begins with the given frame. The caller syncs
+// the directory.
+func createFile(fsys vfs.FS, dir string, h fileHeader) (*file, vfs.File, error) {
+	var err error
+	if h.salt, err = newSalt(); err != nil {
 		return nil, nil, err
 	}
-	h.salt = binary.LittleEndian.Uint64(salt[:])
 	name := fileName(dir, h.first)
 	f, err := fsys.Create(name + tempSuffix)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := publish(fsys, dir, f, h.encode(), name); err != nil {
+	if err := publish(fsys, f, h.encode(), name); err != nil {
 		f.Close()
 		return nil, nil, err
 	}
-	return &file{fileHeader: h, name: name, size: fileHeaderSize, last: h.first - 1}, f, nil
+	return newFile(name, h, fileHeaderSize), f, nil
 }
 
 // publish writes content to the new file f, syncs it, and only then gives it
 // its name. Without success the unfinished file is removed.
-func publish(fsys vfs.FS, dir string, f vfs.File, content []byte, name string) error {
+func publish(fsys vfs.FS, f vfs.File, content []byte, name string) error {
 	_, err := f.WriteAt(content, 0)
 	if err == nil {
 		err = f.Sync()
@@ -167,7 +197,7 @@ func publish(fsys vfs.FS, dir string, f vfs.File, content []byte, name string) e
 	if err != nil {
 		return errors.Join(err, fsys.Remove(name+tempSuffix))
 	}
-	return fsys.SyncDir(dir)
+	return nil
 }
 
 // damage is a CorruptError of this file.

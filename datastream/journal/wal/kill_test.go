@@ -20,7 +20,7 @@ const (
 
 // killOptions make files, and so also trims and snapshots, small and frequent.
 func killOptions() Options {
-	return Options{MaxFileBytes: 8 << 20, SnapshotBytes: 16 << 10, ReserveBytes: -1}
+	return Options{MaxFileBytes: 1 << 20, SnapshotBytes: 16 << 10, ReserveBytes: -1}
 }
 
 // killPayload is what a writer's n-th entry holds, of a size that goes from
@@ -89,7 +89,7 @@ func TestKillLane(t *testing.T) {
 	dir := t.TempDir()
 	acked := map[writerEntry]journal.Position{}
 	var trimmed uint64
-	torn, total := 0, 0
+	torn, total, reused := 0, 0, int64(0)
 	for round := range killRounds {
 		untilKilled(t, "lane", dir, round, time.Duration(20+rng.IntN(180))*time.Millisecond, func(f []string) {
 			switch f[0] {
@@ -107,6 +107,7 @@ func TestKillLane(t *testing.T) {
 		if l.Stats().TornTail > 0 {
 			torn++
 		}
+		reused += reusedFiles(l)
 		checkLane(t, l, acked, trimmed)
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
@@ -115,7 +116,7 @@ func TestKillLane(t *testing.T) {
 			t.Fatalf("round %d, seed %d", round, seed)
 		}
 	}
-	t.Logf("%d kills, seed %d: %d entries acknowledged, %d torn tails", killRounds, seed, total, torn)
+	t.Logf("%d kills, seed %d: %d entries acknowledged, %d torn tails, %d reused files", killRounds, seed, total, torn, reused)
 }
 
 // checkLane wants every acknowledged entry that was not trimmed where it was

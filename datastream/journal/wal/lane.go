@@ -37,6 +37,10 @@ type Options struct {
 	// QueueBytes bounds what is appended and not yet durable; beyond it Append
 	// waits. Default 32 MiB.
 	QueueBytes int
+	// SpareFiles is how many trimmed files are kept to be written over, which
+	// is faster than letting files grow. They are given back before an entry is
+	// refused for want of room. Default 2; negative for none.
+	SpareFiles int
 	// ReserveBytes is the free room below which appends are refused with
 	// ErrFull, so that trims, snapshots and the rest of the machine go on.
 	// Default 64 MiB; negative for none.
@@ -47,7 +51,8 @@ type Options struct {
 	SnapshotBytes int64
 	// FS is the file system; default the real one.
 	FS vfs.FS
-	// Logger hears of cut tails and fatal failures. Default: nowhere.
+	// Logger hears of cut tails, of fatal failures, and at opening of a place
+	// that is not safe. Default: nowhere.
 	Logger *slog.Logger
 }
 
@@ -55,6 +60,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxFileBytes = cmp.Or(o.MaxFileBytes, 128<<20)
 	o.FrameBytes = cmp.Or(o.FrameBytes, 4<<20)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 32<<20)
+	o.SpareFiles = cmp.Or(o.SpareFiles, 2)
 	o.ReserveBytes = cmp.Or(o.ReserveBytes, 64<<20)
 	if o.FS == nil {
 		o.FS = vfs.OS{}
@@ -92,12 +98,13 @@ type Lane struct {
 	room     sync.Cond        // appenders wait here while the queue is full
 	filling  *batch           // takes entries; nil if none came since it was taken
 	full     []*batch         // closed batches, in order
-	spare    []*batch         // emptied, for reuse
+	emptied  []*batch         // for reuse
 	queued   int              // bytes of entries not yet settled
 	refusing error            // what Append answers, once nothing more is accepted
 	failure  error            // what ended the lane, if not Close
 	closing  bool             // Close was called
 	files    []*file          // oldest first
+	spares   []spare          // to make the next files of
 	end      journal.Position // just after the last durable entry
 	advanced chan struct{}    // closed at the next commit; nil if nobody waits
 	stats    journal.Stats    // the counters of this opening
@@ -170,6 +177,7 @@ func (l *Lane) start() error {
 	if err := l.takeOver(); err != nil {
 		return errors.Join(err, l.letGo())
 	}
+	l.survey(l.stats.SyncTime)
 	go l.run()
 	return nil
 }
@@ -188,6 +196,9 @@ func (l *Lane) Stats() journal.Stats {
 	s.Files = len(l.files)
 	for _, f := range l.files {
 		s.Bytes += f.size
+	}
+	for _, sp := range l.spares {
+		s.Spare += sp.size
 	}
 	s.Queued = l.queued
 	s.Err = l.failure

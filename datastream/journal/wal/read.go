@@ -70,8 +70,16 @@ type reader struct {
 }
 
 // file yields a file's entries. A file that was trimmed since the iteration
-// began is passed over.
+// began is passed over, or what is left of it: it may be another file by now.
 func (r *reader) file(l *Lane, v view) error {
+	err := r.frames(l, v)
+	if corrupt := (*journal.CorruptError)(nil); errors.As(err, &corrupt) && l.trimmed(v.file) {
+		return nil
+	}
+	return err
+}
+
+func (r *reader) frames(l *Lane, v view) error {
 	raw, err := l.opts.FS.Open(v.file.name)
 	if errors.Is(err, fs.ErrNotExist) && l.trimmed(v.file) {
 		return nil

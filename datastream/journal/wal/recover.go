@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 
 	"github.com/kineweir/kineweir/datastream/journal"
@@ -16,21 +17,32 @@ func (l *Lane) recover(floor uint64) error {
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
-	firsts, unfinished := laneFiles(names)
+	firsts, unfinished, spares := laneFiles(names)
 	for _, name := range unfinished {
 		if err := l.opts.FS.Remove(filepath.Join(l.dir, name)); err != nil {
 			return fmt.Errorf("open journal: %w", err)
 		}
 	}
 	if len(firsts) == 0 {
-		firsts, err = []uint64{1}, l.begin(floor)
-		if err != nil {
+		if err := l.begin(floor, spares); err != nil {
 			return err
 		}
+		firsts = []uint64{1}
+	}
+	// Likewise for names: a rename before this opening may have reached no device.
+	if err := l.opts.FS.SyncDir(l.dir); err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	if err := l.findSpares(spares); err != nil {
+		return fmt.Errorf("open journal: %w", err)
 	}
 	var w window
 	for i, first := range firsts {
-		if err := l.load(first, i == len(firsts)-1, floor, &w); err != nil {
+		next := noSuccessor
+		if i+1 < len(firsts) {
+			next = firsts[i+1]
+		}
+		if err := l.load(first, next, floor, &w); err != nil {
 			return err
 		}
 	}
@@ -41,21 +53,24 @@ func (l *Lane) recover(floor uint64) error {
 	return nil
 }
 
-// begin makes the first file of a new lane.
-func (l *Lane) begin(floor uint64) error {
-	if floor > 0 {
+// noSuccessor stands for the first frame of the file after the last one.
+const noSuccessor uint64 = 0
+
+// begin makes the first file of a new lane. Spares come of a lane that had more.
+func (l *Lane) begin(floor uint64, spares []string) error {
+	if floor > 0 || len(spares) > 0 {
 		return &journal.CorruptError{File: l.dir, Frame: floor, Reason: "all files of the lane are missing"}
 	}
-	_, out, err := createFile(l.opts.FS, l.dir, fileHeader{first: 1})
+	_, out, err := createFile(l.opts.FS, l.dir, fileHeader{first: 1}) // the directory is synced with the rest
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
 	return out.Close()
 }
 
-// load checks one file and adds it to the lane. The last one stays open for
-// writing.
-func (l *Lane) load(first uint64, last bool, floor uint64, w *window) error {
+// load checks one file and adds it to the lane. The last one, without a next,
+// stays open for writing.
+func (l *Lane) load(first, next, floor uint64, w *window) error {
 	name := fileName(l.dir, first)
 	raw, err := l.opts.FS.Open(name)
 	if err != nil {
@@ -71,7 +86,7 @@ func (l *Lane) load(first uint64, last bool, floor uint64, w *window) error {
 	if err != nil {
 		return err
 	}
-	s, err := scanFile(f, w, l.link)
+	s, err := scanFile(f, w, l.link, next)
 	if err != nil {
 		return err
 	}
@@ -82,20 +97,25 @@ func (l *Lane) load(first uint64, last bool, floor uint64, w *window) error {
 	l.files = append(l.files, f)
 	l.active = f
 	if s.bad != nil {
-		if err := l.cutTail(f, raw, w, s, last, floor); err != nil {
+		if err := l.cutTail(f, raw, w, s, next, floor); err != nil {
 			return err
 		}
 	}
-	if !last {
+	if next != noSuccessor {
 		l.out = nil
 		return raw.Close()
+	}
+	// What can be read may not be durable yet, if only the process before ended
+	// and not the machine. From here on it counts as durable.
+	if err := raw.Sync(); err != nil {
+		return fmt.Errorf("open journal: %w", err)
 	}
 	return nil
 }
 
 // loadHeader reads a file's header and checks that the file continues the lane.
 func (l *Lane) loadHeader(name string, first uint64, w *window) (*file, error) {
-	f := &file{name: name, size: fileHeaderSize, last: first - 1}
+	f := newFile(name, fileHeader{first: first}, w.limit)
 	b, err := w.at(0, fileHeaderSize)
 	if err != nil && !aboutBytes(err) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
@@ -124,10 +144,11 @@ func (l *Lane) loadHeader(name string, first uint64, w *window) (*file, error) {
 // cutTail decides what the bytes after the last good frame are. They are cut
 // only if they can be what a crash left of a frame that was never acknowledged:
 // at the end of the last file, with no later frame behind them, and not known
-// to have been durable.
-func (l *Lane) cutTail(f *file, raw vfs.File, w *window, s scanned, last bool, floor uint64) error {
+// to have been durable. In a reused file they may be of a former life as well,
+// and stay to be written over.
+func (l *Lane) cutTail(f *file, raw vfs.File, w *window, s scanned, next, floor uint64) error {
 	expected := s.link.number + 1
-	if !last {
+	if next != noSuccessor {
 		return f.damage(s.end, expected, s.bad.Error())
 	}
 	if expected <= floor {
@@ -140,16 +161,38 @@ func (l *Lane) cutTail(f *file, raw vfs.File, w *window, s scanned, last bool, f
 	if later != 0 {
 		return f.damage(s.end, expected, fmt.Sprintf("%v, but frame %d follows at byte %d", s.bad, later, off))
 	}
+	torn := w.limit - s.end
+	if f.reused {
+		if torn = unfinished(w, s.end, f.salt); torn == 0 {
+			return nil
+		}
+	}
+	l.stats.TornTail = torn
 	l.opts.Logger.Warn("cut an unfinished frame off the journal", "file", f.name, "offset", s.end,
-		"frame", expected, "bytes", w.limit-s.end, "reason", s.bad)
-	l.stats.TornTail = w.limit - s.end
+		"frame", expected, "bytes", torn, "reason", s.bad)
+	if f.reused {
+		return nil
+	}
+	f.extent = s.end
+	// Synced by the caller.
 	if err := raw.Truncate(s.end); err != nil {
 		return fmt.Errorf("cut %s: %w", f.name, err)
 	}
-	if err := raw.Sync(); err != nil {
-		return fmt.Errorf("cut %s: %w", f.name, err)
-	}
 	return nil
+}
+
+// unfinished is how much of a reused file is a frame of its present life that a
+// crash left unfinished, as far as its header tells.
+func unfinished(w *window, off int64, salt uint64) int64 {
+	b, err := w.at(off, headerSize)
+	if err != nil {
+		return 0
+	}
+	h, err := parseHeader(b)
+	if err != nil || h.salt != salt {
+		return 0
+	}
+	return min(h.size(), w.limit-off)
 }
 
 // takeOver makes this opening the lane's owner: it raises the epoch and says so
@@ -157,6 +200,9 @@ func (l *Lane) cutTail(f *file, raw vfs.File, w *window, s scanned, last bool, f
 // has to work where only a trim can help; the epoch then begins with the next
 // frame.
 func (l *Lane) takeOver() error {
+	if l.link.epoch == math.MaxUint64 {
+		return fmt.Errorf("open journal %s: %w", l.dir, errUsedUp)
+	}
 	l.epoch = l.link.epoch + 1
 	err := l.commit(make([]byte, headerSize), header{kind: typeEpoch}, 0)
 	if err != nil && !errors.Is(err, journal.ErrFull) {

@@ -39,14 +39,22 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	return w.buf[i : i+int64(n)], nil
 }
 
+// fill makes the buffer hold at least n bytes at off. What it has of them it
+// keeps: a large frame's beginning was read with its header.
 func (w *window) fill(off int64, n int) error {
 	want := int(min(int64(max(n, windowSize)), w.limit-off))
-	if cap(w.buf) < want {
-		w.buf = make([]byte, (want+windowSize-1)/windowSize*windowSize)
+	var have []byte
+	if off >= w.start && off < w.start+int64(len(w.buf)) {
+		have = w.buf[off-w.start:]
 	}
-	w.buf = w.buf[:want]
-	got, err := w.f.ReadAt(w.buf, off)
-	w.start, w.buf = off, w.buf[:got]
+	buf := w.buf
+	if cap(buf) < want {
+		buf = make([]byte, want, want+want/8) // the next large frame may be a little larger
+	}
+	kept := copy(buf[:want], have)
+	got, err := w.f.ReadAt(buf[kept:want], off+int64(kept))
+	got += kept
+	w.start, w.buf = off, buf[:got]
 	if got < n {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = errCutShort
@@ -128,11 +136,12 @@ type scanned struct {
 }
 
 // scanFile reads all frames of f through w from its start, counting each into
-// f, and stops where they end. Damage that no torn write explains is an error.
-func scanFile(f *file, w *window, from link) (scanned, error) {
+// f, and stops where they end: where a successor follows, which begins with the
+// frame next, a reused file ends before that, whatever lies behind. Damage that
+// no torn write explains is an error.
+func scanFile(f *file, w *window, from link, next uint64) (scanned, error) {
 	s := scanned{link: from}
-	size := w.limit
-	for f.size < size {
+	for f.size < w.limit && !(f.reused && s.link.number+1 == next) {
 		h, _, err := w.frameAt(f.size, f.salt)
 		if err != nil && !aboutBytes(err) {
 			return s, fmt.Errorf("read %s: %w", f.name, err)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
 )
 
 const (
@@ -106,6 +107,9 @@ func (s *Store) takeSnapshots() {
 func (s *Store) takeSnapshot() error {
 	st := s.state.Load()
 	size, err := writeSnapshot(s.opts.FS, s.dir, st)
+	if vfs.NoRoom(err) && s.lane.giveBack() {
+		size, err = writeSnapshot(s.opts.FS, s.dir, st)
+	}
 	if err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}

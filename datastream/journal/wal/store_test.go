@@ -171,7 +171,7 @@ func TestStoreWithoutItsLane(t *testing.T) {
 	}
 	// The lane ends in, or before, the file that holds the newest snapshot's frame.
 	newest, _ := snapshots(snaps)
-	firsts, _ := laneFiles(lanes)
+	firsts, _, _ := laneFiles(lanes)
 	holder := 0
 	for i, first := range firsts {
 		if first <= newest[len(newest)-1] {

@@ -1,14 +1,16 @@
 package wal
 
 import (
+	"math"
 	"testing"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 	"github.com/kineweir/kineweir/datastream/journal/journaltest"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
 )
 
 // noRoom is a reserve that no device has.
-const noRoom = 1 << 60
+const noRoom = math.MaxInt64
 
 func mustOpen(t testing.TB, dir string, opts Options) *Lane {
 	t.Helper()
@@ -28,24 +30,33 @@ func mustOpenMeta(t testing.TB, dir string, opts Options) *Store {
 	return s
 }
 
+// systems are the file systems that journals have to work on.
+func systems() map[string]vfs.FS {
+	return map[string]vfs.FS{"disk": vfs.OS{}, "memory": vfs.NewMemory()}
+}
+
 func TestJournalSuite(t *testing.T) {
-	journaltest.RunJournal(t, journaltest.Journal{
-		Open: func(t *testing.T, dir string) journal.Journal {
-			return mustOpen(t, dir, Options{MaxFileBytes: 64 << 10, ReserveBytes: -1})
-		},
-		OpenFull: func(t *testing.T, dir string) journal.Journal {
-			return mustOpen(t, dir, Options{MaxFileBytes: 64 << 10, ReserveBytes: noRoom})
-		},
-	})
+	for name, fsys := range systems() {
+		open := func(reserve int64) func(*testing.T, string) journal.Journal {
+			return func(t *testing.T, dir string) journal.Journal {
+				return mustOpen(t, dir, Options{FS: fsys, MaxFileBytes: 64 << 10, ReserveBytes: reserve})
+			}
+		}
+		t.Run(name, func(t *testing.T) {
+			journaltest.RunJournal(t, journaltest.Journal{Open: open(-1), OpenFull: open(noRoom)})
+		})
+	}
 }
 
 func TestMetaSuite(t *testing.T) {
-	journaltest.RunMeta(t, journaltest.Meta{
-		Open: func(t *testing.T, dir string) journal.Meta {
-			return mustOpenMeta(t, dir, Options{SnapshotBytes: 32 << 10, ReserveBytes: -1})
-		},
-		OpenFull: func(t *testing.T, dir string) journal.Meta {
-			return mustOpenMeta(t, dir, Options{SnapshotBytes: 32 << 10, ReserveBytes: noRoom})
-		},
-	})
+	for name, fsys := range systems() {
+		open := func(reserve int64) func(*testing.T, string) journal.Meta {
+			return func(t *testing.T, dir string) journal.Meta {
+				return mustOpenMeta(t, dir, Options{FS: fsys, SnapshotBytes: 32 << 10, ReserveBytes: reserve})
+			}
+		}
+		t.Run(name, func(t *testing.T) {
+			journaltest.RunMeta(t, journaltest.Meta{Open: open(-1), OpenFull: open(noRoom)})
+		})
+	}
 }

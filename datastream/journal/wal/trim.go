@@ -1,14 +1,13 @@
 package wal
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 )
 
-// Trim removes the files that lie wholly before the given position. The file
-// being written to is never one of them.
+// Trim removes the files that lie wholly before the given position, or keeps
+// them as spares. The file being written to is never one of them.
 func (l *Lane) Trim(before journal.Position) error {
 	l.trimming.Lock()
 	defer l.trimming.Unlock()
@@ -17,14 +16,10 @@ func (l *Lane) Trim(before journal.Position) error {
 		if f == nil || err != nil {
 			return err
 		}
-		if err := l.opts.FS.Remove(f.name); err != nil {
-			l.remember(f)
-			return fmt.Errorf("trim journal: %w", err)
-		}
 		// One by one: were a later removal to reach the device before an
 		// earlier one, a crash would leave a hole in the lane.
-		if err := l.opts.FS.SyncDir(l.dir); err != nil {
-			return l.failed(fmt.Errorf("trim: %w", err))
+		if err := l.retire(f); err != nil {
+			return err
 		}
 	}
 }

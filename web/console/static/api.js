@@ -61,6 +61,15 @@ export async function timeline(s, from, to, points, o) {
   return { spans: t.spans.map((p) => ({ from: Date.parse(p.start), to: Date.parse(p.end) })), resolution: t.resolution * 1000 };
 }
 
+// detections returns a page of what was seen by a stream, newest first.
+export async function detections(s, { label, page, limit }, o) {
+  const q = new URLSearchParams({ stream: s, order: "newest", limit });
+  if (label) q.set("label", label);
+  if (page) q.set("page", page);
+  const a = await call("GET", "/api/detections?" + q, undefined, o);
+  return { detections: a.detections, next: a.next ?? "" };
+}
+
 export const liveURL = (s) => "/hls/" + name(s) + "/live.m3u8";
 
 export function rangeURL(s, from, to) {

@@ -6,6 +6,7 @@ import { ago, bitRate, bytes, clock, date, duration, fps, stateNames, track, whe
 import { Player } from "./player.js";
 import { Timebar } from "./timebar.js";
 import { cameraDialog } from "./camera.js";
+import { DetectionList } from "./detections.js";
 
 const ranges = [["1 h", 3600_000], ["6 h", 6 * 3600_000], ["Day", 86400_000], ["Week", 7 * 86400_000]];
 const speeds = [0.5, 1, 2, 4, 8];
@@ -28,7 +29,7 @@ class StreamView {
     this.buildHead(context);
     main.replaceChildren(h("div", { class: "stream-view" },
       h("div", { class: "stage-column" }, this.buildStage(), this.buildControls(), this.buildBar()),
-      h("aside", { class: "panel", "aria-label": "About this stream" }, this.buildClip(), this.buildAddresses(), this.buildFacts())));
+      h("aside", { class: "panel", "aria-label": "About this stream" }, this.buildDetections(), this.buildClip(), this.buildAddresses(), this.buildFacts())));
     this.listen();
     signal.addEventListener("abort", () => {
       this.player.destroy();
@@ -118,6 +119,11 @@ class StreamView {
       this.bar.element,
       h("div", { class: "legend", "aria-hidden": "true" }, h("span", { class: "key recorded" }, "recorded"), h("span", { class: "key gap" }, "not recorded"), h("span", { class: "key now" }, "now"),
         h("span", { class: "spring" }), h("span", { class: "wide-only" }, "drag to look, wheel to zoom, drag the ruler to move")));
+  }
+
+  buildDetections() {
+    if (!this.context.info.detections) return null;
+    return new DetectionList(this.name, (ms) => this.seek(ms), this.signal).element;
   }
 
   buildClip() {

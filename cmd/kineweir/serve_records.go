@@ -1,0 +1,143 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/kineweir/kineweir/datastream"
+	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
+	"github.com/kineweir/kineweir/datastream/journal/wal"
+	"github.com/kineweir/kineweir/datastream/keyring"
+	"github.com/kineweir/kineweir/datastream/segment"
+)
+
+// records are the parts that keep data streams.
+type records struct {
+	lane   *wal.Lane
+	meta   *wal.Store
+	store  *segment.Store
+	engine *datastream.Engine
+}
+
+// openRecords opens the engine of data streams, from the disk up. With ephemeral
+// the disk is memory.
+func (s *server) openRecords(ctx context.Context) error {
+	c := s.config
+	var disk vfs.FS = vfs.OS{}
+	if c.Ephemeral {
+		disk = vfs.NewMemory()
+	}
+	var err error
+	r := &s.records
+	files := wal.Options{FS: disk, Logger: s.log}
+	if r.meta, err = wal.OpenMeta(filepath.Join(c.Data, "streams"), files); err != nil {
+		return fmt.Errorf("open the catalog of data streams: %w", s.locked(err))
+	}
+	s.onStop("catalog of data streams", func(context.Context) error { return r.meta.Close() })
+	if r.lane, err = wal.Open(filepath.Join(c.Data, "records"), files); err != nil {
+		return fmt.Errorf("open the log of records: %w", err)
+	}
+	s.onStop("log of records", func(context.Context) error { return r.lane.Close() })
+	// The store asks the engine how long records are kept, and the engine reads
+	// from the store: until there is an engine everything is kept.
+	var engine atomic.Pointer[datastream.Engine]
+	r.store, err = segment.Open(ctx, segment.Options{
+		Lane: r.lane, Meta: r.meta, FS: disk, Dir: filepath.Join(c.Data, "segments"), MemBytes: int64(c.Records.Memory), Logger: s.log,
+		Keep: func(stream uint64) (time.Duration, bool) {
+			if e := engine.Load(); e != nil {
+				return e.Keep(stream)
+			}
+			return datastream.MaxRetentionHours * time.Hour, true
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("open the records: %w", err)
+	}
+	s.onStop("records", r.store.Close)
+	keys, err := keyring.Open(filepath.Join(c.Data, "keys"), disk)
+	if err != nil {
+		return fmt.Errorf("open the key ring: %w", err)
+	}
+	r.engine, err = datastream.Open(ctx, datastream.Options{
+		Log: r.store, Meta: r.meta, Keys: ring{keys}, Limits: c.recordLimits(), StateDelay: time.Duration(c.Records.StateDelay), Logger: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("open the data streams: %w", err)
+	}
+	engine.Store(r.engine)
+	s.onStop("data streams", r.engine.Close)
+	return nil
+}
+
+// locked says what to do about a folder that another server has.
+func (s *server) locked(err error) error {
+	if errors.Is(err, journal.ErrLocked) {
+		return fmt.Errorf("data: another server is running on %s: stop it, or give this one a folder of its own with --data", s.config.Data)
+	}
+	return err
+}
+
+// recordLimits are those that the key limits names, with what is set beside it.
+func (c *Config) recordLimits() datastream.Limits {
+	l := datastream.NoLimits()
+	if c.Limits == "aws" {
+		l = datastream.AWSLimits()
+	}
+	l.ShardLimit = cmp.Or(c.Records.MaxShards, l.ShardLimit)
+	l.OnDemandStreams = cmp.Or(c.Records.MaxOnDemandStreams, l.OnDemandStreams)
+	l.ConsumersPerStream = cmp.Or(c.Records.MaxConsumers, l.ConsumersPerStream)
+	return l
+}
+
+// ring is the key ring with the engine's words for what can be wrong.
+type ring struct{ *keyring.Ring }
+
+// Wrap makes a data key.
+func (r ring) Wrap(keyID string) (dataKey, wrapped []byte, err error) {
+	dataKey, wrapped, err = r.Ring.Wrap(keyID)
+	return dataKey, wrapped, ringError(err)
+}
+
+// Unwrap gives a data key back.
+func (r ring) Unwrap(keyID string, wrapped []byte) ([]byte, error) {
+	dataKey, err := r.Ring.Unwrap(keyID, wrapped)
+	return dataKey, ringError(err)
+}
+
+func ringError(err error) error {
+	switch {
+	case errors.Is(err, keyring.ErrUnknown):
+		return fmt.Errorf("%w: %w", datastream.ErrKeyNotFound, err)
+	case errors.Is(err, keyring.ErrName):
+		return fmt.Errorf("%w: %w", datastream.ErrInvalid, err)
+	case errors.Is(err, keyring.ErrDisabled):
+		return fmt.Errorf("%w: %w", datastream.ErrKeyDisabled, err)
+	}
+	return err
+}
+
+// forgetful gives a server that keeps nothing a folder for its video, in memory
+// where the system has such a place, which goes when the server stops.
+func (s *server) forgetful(context.Context) error {
+	if !s.config.Ephemeral {
+		return nil
+	}
+	const shared = "/dev/shm"
+	dir, err := os.MkdirTemp(shared, "kineweir-ephemeral-*")
+	if err != nil {
+		dir, err = os.MkdirTemp("", "kineweir-ephemeral-*")
+	}
+	if err != nil {
+		return fmt.Errorf("make a folder for video that is not kept: %w", err)
+	}
+	s.config.Data = dir
+	s.onStop("temporary folder", func(context.Context) error { return os.RemoveAll(dir) })
+	return nil
+}

@@ -1,0 +1,58 @@
+package datastream
+
+import (
+	"encoding/binary"
+	"errors"
+	"unsafe"
+)
+
+// What the log holds of a record:
+//
+//	+-------------+-----------------+-----------------------+---------------+------+
+//	| version : 1 | flags : 1 (= 0) | key length (uvarint)  | partition key | data |   plain
+//	+-------------+-----------------+-----------------------+---------------+------+
+//
+//	+-------------+-----------------+-------------------+-----------+-------------+--------------------------------+----------+
+//	| version : 1 | flags : 1 (= 1) | data key : uint32 | salt : 16 | counter : 8 | key length, partition key, data | tag : 16 |   sealed
+//	+-------------+-----------------+-------------------+-----------+-------------+--------------------------------+----------+
+//
+// What is sealed is encrypted, and bound to the bytes before it and to its
+// stream and shard (see cipher.go). Integers are big-endian.
+const (
+	bodyVersion = 1
+	flagSealed  = 1
+	bodyHeader  = 2
+	sealHeader  = bodyHeader + 4 + saltSize + 8
+)
+
+// appendBody appends a plain body.
+func appendBody(b []byte, partitionKey string, data []byte) []byte {
+	return appendContent(append(b, bodyVersion, 0), partitionKey, data)
+}
+
+func appendContent(b []byte, partitionKey string, data []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(partitionKey)))
+	b = append(b, partitionKey...)
+	return append(b, data...)
+}
+
+var errBody = errors.New("the record is not one of ours")
+
+// parseContent returns the parts of a content. They share its memory, which is
+// never modified.
+func parseContent(b []byte) (partitionKey string, data []byte, err error) {
+	length, n := binary.Uvarint(b)
+	if n <= 0 || length > uint64(len(b)-n) {
+		return "", nil, errBody
+	}
+	key := b[n : n+int(length)]
+	return unsafe.String(unsafe.SliceData(key), len(key)), b[n+int(length):], nil
+}
+
+// isSealed tells the two kinds of body apart.
+func isSealed(body []byte) (bool, error) {
+	if len(body) < bodyHeader || body[0] != bodyVersion || body[1] > flagSealed {
+		return false, errBody
+	}
+	return body[1] == flagSealed, nil
+}

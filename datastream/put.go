@@ -1,0 +1,229 @@
+package datastream
+
+import (
+	"context"
+	"math/big"
+	"time"
+
+	"github.com/kineweir/kineweir/datastream/segment"
+)
+
+// Put is one record to keep.
+type Put struct {
+	PartitionKey string   // 1 to 256 characters; may be "" in a stream with automatic distribution
+	ExplicitHash *HashKey // instead of the partition key's hash
+	Data         []byte
+}
+
+// PutOptions belong to all records of a Put.
+type PutOptions struct {
+	// After is a sequence number, decimal, of which the records' are to be
+	// greater (SequenceNumberForOrdering); "" none.
+	After string
+	// DryRun checks everything and keeps nothing.
+	DryRun bool
+	// Batch counts the call as PutRecords, not as PutRecord.
+	Batch bool
+}
+
+// PutResult is what became of one record.
+type PutResult struct {
+	Shard     uint32
+	Sequence  SequenceNumber
+	Encrypted bool
+	Err       error // ErrThrottled or ErrUnavailable: it was not kept
+}
+
+// Put keeps records, each in the shard on whose range its hash key falls, and
+// returns when they are durable and can be read. The error is for the whole
+// call, of which then nothing was kept. Once records are on their way to the
+// log the end of the context does not call them back.
+func (e *Engine) Put(ctx context.Context, name string, puts []Put, o PutOptions) ([]PutResult, error) {
+	s, err := e.serving(name)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	p := s.now()
+	size, err := checkPuts(s, p, puts)
+	if err != nil {
+		return nil, err
+	}
+	if o.After != "" {
+		if err := checkAfter(name, o.After, unixMs(began)); err != nil {
+			return nil, err
+		}
+	}
+	routes := make([]*shard, len(puts))
+	if p, err = e.route(ctx, s, puts, routes); err != nil {
+		return nil, err
+	}
+	defer p.gate.leave()
+	sealer, err := e.sealer(s, p)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]PutResult, len(puts))
+	for i, sh := range routes {
+		results[i] = PutResult{Shard: sh.index, Encrypted: sealer != nil}
+	}
+	if o.DryRun {
+		return results, nil
+	}
+	if e.limits.Throttle {
+		e.throttlePuts(s, p, puts, routes, results, began)
+	}
+	e.keep(ctx, s, puts, routes, results, sealer, size)
+	s.figures.countPut(puts, routes, results, o.Batch, time.Since(began))
+	return results, nil
+}
+
+func checkPuts(s *stream, p *picture, puts []Put) (size int, err error) {
+	if len(puts) < 1 || len(puts) > MaxPuts {
+		return 0, refuse(ErrInvalid, s.name, "a put has 1 to %d records, not %d", MaxPuts, len(puts))
+	}
+	most := p.record.MaxRecordKiB << 10
+	for i := range puts {
+		one := len(puts[i].PartitionKey) + len(puts[i].Data)
+		switch {
+		case one > most:
+			return 0, refuse(ErrInvalid, s.name, "record %d has %d bytes, and at most %d are allowed", i, one, most)
+		case puts[i].PartitionKey == "" && !p.record.Auto:
+			return 0, refuse(ErrInvalid, s.name, "record %d has no partition key", i)
+		case len(puts[i].PartitionKey) > 4*256:
+			return 0, refuse(ErrInvalid, s.name, "the partition key of record %d is longer than 256 characters", i)
+		}
+		size += one
+	}
+	if size > MaxPutBytes {
+		return 0, refuse(ErrInvalid, s.name, "the records have %d bytes together, and at most %d are allowed", size, MaxPutBytes)
+	}
+	return size, nil
+}
+
+// checkAfter holds a SequenceNumberForOrdering to what can have been given out
+// by now. Numbers of the service's older versions lie below all of ours.
+func checkAfter(stream, text string, now int64) error {
+	n, err := ParseSequenceNumber(text)
+	if err == nil && n.Arrived*1000 <= now {
+		return nil
+	}
+	if old, ok := new(big.Int).SetString(text, 10); ok && err != nil && len(text) <= 38 && old.Sign() >= 0 && old.BitLen() <= 124 {
+		return nil
+	}
+	return refuse(ErrInvalid, stream, "ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s is invalid.", text, stream)
+}
+
+// route finds the shard of each record in a picture whose gate it has entered.
+// While one of them is being closed it waits.
+func (e *Engine) route(ctx context.Context, s *stream, puts []Put, into []*shard) (*picture, error) {
+	for {
+		p := s.now()
+		if p.broken {
+			return nil, broken(s.name)
+		}
+		if !p.gate.enter() {
+			continue // the picture behind it is there already
+		}
+		if s.routeIn(p, puts, into) {
+			return p, nil
+		}
+		p.gate.leave()
+		select {
+		case <-p.changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-e.closing:
+			return nil, refuse(ErrUnavailable, s.name, "the server is closing")
+		}
+	}
+}
+
+// routeIn reports false when a shard takes no puts just now.
+func (s *stream) routeIn(p *picture, puts []Put, into []*shard) bool {
+	if p.record.Auto {
+		open := p.shards.open
+		turn := s.turn.Add(uint64(len(puts)))
+		for i := range puts {
+			into[i] = open[(turn+uint64(i))%uint64(len(open))]
+			if into[i].closing {
+				return false
+			}
+		}
+		return true
+	}
+	for i := range puts {
+		h := puts[i].ExplicitHash
+		if h == nil {
+			hash := HashOf(puts[i].PartitionKey)
+			h = &hash
+		}
+		if into[i] = p.shards.route(*h); into[i].closing {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *Engine) throttlePuts(s *stream, p *picture, puts []Put, routes []*shard, results []PutResult, now time.Time) {
+	large := p.record.MaxRecordKiB > MinRecordKiB
+	for i, sh := range routes {
+		if !sh.meter.takeIn(len(puts[i].PartitionKey)+len(puts[i].Data), large, now) {
+			results[i] = PutResult{Shard: sh.index, Err: refuse(ErrThrottled, s.name, "Rate exceeded for shard shardId-%012d in stream %s.", sh.index, s.name)}
+		}
+	}
+}
+
+// keep hands what was not throttled to the log and waits for the outcome.
+func (e *Engine) keep(ctx context.Context, s *stream, puts []Put, routes []*shard, results []PutResult, sealer *sealer, size int) {
+	overhead := bodyHeader + 2 // the length of a partition key takes at most two bytes
+	var n *binding
+	if sealer != nil {
+		overhead, n = sealHeader+2+tagSize, new(binding)
+	}
+	slab := make([]byte, 0, size+len(puts)*overhead) // all bodies of the call, one allocation
+	items := make([]segment.Item, 0, len(puts))
+	for i := range puts {
+		if results[i].Err != nil {
+			continue
+		}
+		start := len(slab)
+		if sealer != nil {
+			slab = sealer.seal(slab, n, s.id, routes[i].index, puts[i].PartitionKey, puts[i].Data)
+		} else {
+			slab = appendBody(slab, puts[i].PartitionKey, puts[i].Data)
+		}
+		items = append(items, segment.Item{Key: s.segmentKey(routes[i].index), Body: slab[start:len(slab):len(slab)]})
+	}
+	if len(items) == 0 {
+		return
+	}
+	pending, arrived := e.append(s, items)
+	err := pending.Wait(context.WithoutCancel(ctx))
+	item := 0
+	for i, sh := range routes {
+		switch r := &results[i]; {
+		case r.Err != nil:
+			continue
+		case err != nil:
+			*r = PutResult{Shard: sh.index, Err: &Error{Kind: ErrUnavailable, Stream: s.name, Message: "the record could not be kept: " + err.Error()}}
+		default:
+			r.Sequence = sh.number(IndexOf(pending.Position(item)), arrived)
+		}
+		item++
+	}
+}
+
+// append stamps items and appends them, in one step, so that within a shard
+// what comes later never has an earlier stamp.
+func (e *Engine) append(s *stream, items []segment.Item) (*segment.Pending, int64) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.arrived = max(s.arrived, unixMs(time.Now()))
+	for i := range items {
+		items[i].Arrived = s.arrived
+	}
+	return e.log.Append(items), s.arrived
+}
+
+func (s *stream) segmentKey(shard uint32) segment.Key { return segment.Key{Stream: s.id, Shard: shard} }

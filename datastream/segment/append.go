@@ -1,0 +1,209 @@
+package segment
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/kineweir/kineweir/datastream/journal"
+)
+
+// Pending is the outcome, still to come, of one Append.
+type Pending struct {
+	entries []entry
+	bytes   int64
+	done    chan struct{}
+	err     error // set before done is closed
+}
+
+// entry is a record on its way.
+type entry struct {
+	shard   *shard
+	arrived int64
+	body    []byte
+	future  journal.Future
+}
+
+// Append queues records, in order, behind those of all calls before it. It waits
+// only while queues are full: while as much as they may hold is not yet durable,
+// or not yet sealed. When sealing can not go on for want of room on the device,
+// records are refused with journal.ErrFull until it can.
+//
+// The items are the caller's again when it returns, but not their bodies.
+func (s *Store) Append(items []Item) *Pending {
+	p := &Pending{done: make(chan struct{})}
+	if len(items) == 0 {
+		close(p.done)
+		return p
+	}
+	for i := range items {
+		if len(items[i].Body) > MaxBody {
+			return p.refused(fmt.Errorf("append a record of %d bytes: %w", len(items[i].Body), journal.ErrTooLarge))
+		}
+		p.bytes += int64(len(items[i].Body)) + recordCost
+	}
+	p.entries = make([]entry, len(items))
+	s.shards.hold(p.entries, items)
+
+	s.order.Lock()
+	defer s.order.Unlock()
+	if err := s.admit(p.bytes); err != nil {
+		release(p.entries)
+		return p.refused(err)
+	}
+	for i := range p.entries {
+		s.send(&p.entries[i], &items[i])
+	}
+	s.mu.Lock()
+	s.queue = append(s.queue, p)
+	s.work.Signal()
+	s.mu.Unlock()
+	return p
+}
+
+// admit waits until there is room for so many bytes and counts them. The caller
+// holds order.
+func (s *Store) admit(bytes int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		full := s.active.bytes >= s.opts.MemBytes && len(s.waiting) >= maxWaiting
+		switch {
+		case s.closing:
+			return journal.ErrClosed
+		case s.failure != nil:
+			return s.failure
+		case full && s.noRoom:
+			s.count.refused.Add(1)
+			return fmt.Errorf("%w: %d tables of records wait to be sealed", journal.ErrFull, len(s.waiting)+1)
+		case !full && (s.queued == 0 || s.queued+bytes <= maxQueued):
+			s.queued += bytes
+			return nil
+		}
+		s.room.Wait()
+	}
+}
+
+// send puts a record into the lane. The caller holds order.
+func (s *Store) send(e *entry, it *Item) {
+	sh := e.shard
+	sh.stamped = max(sh.stamped, it.Arrived)
+	e.arrived, e.body = sh.stamped, it.Body
+	s.scratch = le.AppendUint64(s.scratch[:0], uint64(e.arrived))
+	s.scratch = append(s.scratch, e.body...)
+	e.future = s.lane.Append(laneRecord, sh.laneKey, s.scratch)
+	if cap(s.scratch) > flushBytes {
+		s.scratch = nil // one large record does not hold on to its room
+	}
+}
+
+// Wait returns nil when all records of the call are durable and visible, and
+// otherwise why one of them is not; the others may be visible then. The errors
+// are those of the lane. When the context ends first it returns the context's
+// error, and the outcome is unknown.
+func (p *Pending) Wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Position is where item i lies, once Wait has returned nil.
+func (p *Pending) Position(i int) journal.Position {
+	position, _ := p.entries[i].future.Outcome()
+	return position
+}
+
+func (p *Pending) refused(err error) *Pending {
+	p.err = err
+	close(p.done)
+	return p
+}
+
+// publish makes records visible, in the order in which they were appended.
+func (s *Store) publish() {
+	for {
+		batch, ok := s.take()
+		if !ok {
+			return
+		}
+		for _, p := range batch {
+			s.settle(p)
+		}
+	}
+}
+
+// take waits for something to publish, and starts a new table when the active
+// one is full: as only the publisher adds to a table, none is sealed half-way.
+func (s *Store) take() ([]*Pending, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		s.rotate()
+		if len(s.queue) > 0 {
+			batch := s.queue
+			s.queue = nil
+			return batch, true
+		}
+		if s.drained {
+			return nil, false
+		}
+		s.work.Wait()
+	}
+}
+
+// rotate hands a full table to the sealer, if there is a place for it. The
+// caller holds mu.
+func (s *Store) rotate() {
+	if s.active.bytes < s.opts.MemBytes || len(s.waiting) >= maxWaiting {
+		return
+	}
+	s.waiting = append(s.waiting, s.active)
+	s.active = new(table)
+	s.full.Signal()
+	s.room.Broadcast()
+}
+
+// settle waits until the lane has settled a call's records, and makes visible
+// those that are durable.
+func (s *Store) settle(p *Pending) {
+	last := p.entries[len(p.entries)-1].future
+	<-last.Done()
+	if _, err := last.Outcome(); err != nil {
+		// A refusal does not wait for what was appended before it.
+		for i := range p.entries {
+			<-p.entries[i].future.Done()
+		}
+	}
+	t := s.active
+	end, visible, bytes := t.end, 0, int64(0)
+	for i := range p.entries {
+		e := &p.entries[i]
+		position, err := e.future.Outcome()
+		if err != nil {
+			p.err = cmp.Or(p.err, err)
+			continue
+		}
+		t.add(e.shard, Record{Position: position, Arrived: e.arrived, Body: e.body})
+		end = position.Next()
+		visible++
+		bytes += int64(len(e.body)) + recordCost
+		e.body = nil
+	}
+	s.count.appended.Add(uint64(visible))
+	release(p.entries)
+	s.mu.Lock()
+	s.queued -= p.bytes
+	t.grow(visible, bytes, end)
+	s.rotate()
+	s.room.Broadcast()
+	s.mu.Unlock()
+	close(p.done)
+}

@@ -1,0 +1,365 @@
+package segment
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
+)
+
+// oneFile is a file system of one file in memory, for reading.
+type oneFile struct {
+	vfs.FS
+	data []byte
+}
+
+type oneFileHandle struct {
+	vfs.File
+	*bytes.Reader
+}
+
+func (f *oneFile) Open(string) (vfs.File, error) {
+	return oneFileHandle{Reader: bytes.NewReader(f.data)}, nil
+}
+func (h oneFileHandle) ReadAt(p []byte, off int64) (int, error) { return h.Reader.ReadAt(p, off) }
+func (h oneFileHandle) Size() (int64, error)                    { return h.Reader.Size(), nil }
+func (h oneFileHandle) Close() error                            { return nil }
+
+// fileBuffer is what a writer writes to.
+type fileBuffer struct {
+	vfs.File
+	data []byte
+}
+
+func (b *fileBuffer) WriteAt(p []byte, off int64) (int, error) {
+	b.data = append(b.data[:off], p...)
+	return len(p), nil
+}
+func (b *fileBuffer) Sync() error { return nil }
+
+var someID = identity{store: 0x1122334455667788, number: 3}
+
+// someFile is a sealed file of three shards: of many small records, of records
+// larger than a block, of one empty record.
+func someFile(t testing.TB, size int) []byte {
+	t.Helper()
+	var out fileBuffer
+	w := newWriter(&out, someID, 1)
+	now := time.Now().UnixMilli()
+	for i, k := range []Key{{1, 0}, {1, 9}, {7, 2}} {
+		var records []Record
+		for n := range []int{50, 3, 1}[i] {
+			records = append(records, Record{
+				Position: journal.Position{Frame: uint64(5 + n*n), Index: uint16(n)},
+				Arrived:  now + int64(n/3),
+				Body:     bodyOf(uint64(n), []int{size / 10, size, 0}[i]),
+			})
+		}
+		if err := w.add(k, records); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, length, err := w.finish()
+	if err != nil || length != int64(len(out.data)) {
+		t.Fatal(length, len(out.data), err)
+	}
+	return out.data
+}
+
+func unpaced(ctx context.Context, _ int) error { return context.Cause(ctx) }
+
+func verifyBytes(data []byte) error {
+	f := &file{name: "f", id: someID}
+	return f.verify(context.Background(), &oneFile{data: data}, unpaced)
+}
+
+// TestEveryByte: no byte of a file can change, go missing or be added without
+// being noticed.
+func TestEveryByte(t *testing.T) {
+	data := someFile(t, 300)
+	if err := verifyBytes(data); err != nil {
+		t.Fatal(err)
+	}
+	wants := func(what string, data []byte) {
+		var damage *journal.CorruptError
+		if err := verifyBytes(data); !errors.As(err, &damage) || damage.File != "f" || damage.Offset > int64(len(data)) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for i := range data {
+		harmed := bytes.Clone(data)
+		harmed[i] ^= 1 << (i % 8)
+		wants(fmt.Sprint("bit flipped in byte ", i), harmed)
+		wants(fmt.Sprint("cut at ", i), data[:i])
+	}
+	wants("one byte more", append(bytes.Clone(data), 0))
+	wants("one byte before", append([]byte{0}, data...))
+	wants("zeros", make([]byte, len(data)))
+	f := &file{name: "f", id: identity{someID.store, 4}}
+	if err := f.verify(t.Context(), &oneFile{data: data}, unpaced); err == nil {
+		t.Error("a file passes for another")
+	}
+}
+
+// damagedRig is a store with one sealed file of two shards, each of 1 KiB
+// records that fill several blocks.
+func damagedRig(t *testing.T) (r *rig, all []Record, f *file, places []place) {
+	r = newRig(t, 400_000)
+	now := time.Now().Add(-time.Minute).UnixMilli()
+	all = r.fill(t, Key{Stream: 1}, 200, now, 2)
+	r.fill(t, Key{Stream: 2}, 200, now, 2)
+	f = r.catalog.files()[0]
+	var err error
+	if f, places, err = openFile(r.fs, r.opts.Dir, f.id); err != nil || len(places) != 2 || places[0].blocks < 4 {
+		t.Fatal(err, places)
+	}
+	r.close(t)
+	return r, all, f, places
+}
+
+func harm(t *testing.T, name string, at uint64) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[at] ^= 0x10
+	if err := os.WriteFile(name, data, 0o640); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDamageAtOpening: what a file says of itself as a whole.
+func TestDamageAtOpening(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		harm func(t *testing.T, f *file)
+		want string
+	}{
+		{"header", func(t *testing.T, f *file) { harm(t, f.name, 9) }, errChecksum.Error()},
+		{"directory", func(t *testing.T, f *file) { harm(t, f.name, f.footer.directory+60) }, errChecksum.Error()},
+		{"footer", func(t *testing.T, f *file) { harm(t, f.name, uint64(f.size)-10) }, errChecksum.Error()},
+		{"footer's magic", func(t *testing.T, f *file) { harm(t, f.name, uint64(f.size)-footerSize) }, errMagic.Error()},
+		{"cut short", func(t *testing.T, f *file) { os.Truncate(f.name, f.size-1) }, errMagic.Error()},
+		{"nothing", func(t *testing.T, f *file) { os.Truncate(f.name, 0) }, "the file ends here"},
+		{"missing", func(t *testing.T, f *file) { os.Remove(f.name) }, "no such file"},
+		{"of another store", func(t *testing.T, f *file) {
+			if err := os.WriteFile(f.name, someFile(t, 10), 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}, errOther.Error()},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, _, f, _ := damagedRig(t)
+			test.harm(t, f)
+			err := r.tryOpen()
+			r.Store = nil
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), f.name) {
+				t.Errorf("opened with %v, want %s", err, test.want)
+			}
+			var damage *journal.CorruptError
+			if test.name != "missing" && !errors.As(err, &damage) {
+				t.Errorf("%v is no CorruptError", err)
+			}
+		})
+	}
+}
+
+// TestDamageAtReading: what only one shard, or one block of it, depends on.
+func TestDamageAtReading(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		at    func(f *file, places []place, e block) uint64
+		whole bool // the shard in this file, not the block alone
+	}{
+		{"index", func(f *file, _ []place, _ block) uint64 { return f.footer.index + indexSize + 25 }, true},
+		{"block checksum", func(_ *file, _ []place, e block) uint64 { return e.offset }, false},
+		{"block length", func(_ *file, _ []place, e block) uint64 { return e.offset + 5 }, false},
+		{"block count", func(_ *file, _ []place, e block) uint64 { return e.offset + 12 }, false},
+		{"block shard", func(_ *file, _ []place, e block) uint64 { return e.offset + 24 }, false},
+		{"record head", func(_ *file, _ []place, e block) uint64 { return e.offset + blockHead }, false},
+		{"body", func(_ *file, _ []place, e block) uint64 { return e.offset + blockHead + 100 }, false},
+		{"last byte", func(_ *file, _ []place, e block) uint64 { return e.offset + uint64(e.length) - 1 }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, all, f, places := damagedRig(t)
+			raw, err := r.fs.Open(f.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := f.extent(&places[0])
+			index, err := f.index(raw, &x)
+			raw.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := index.at(1)
+			at := test.at(f, places, e)
+			harm(t, f.name, at)
+			r.open(t)
+			bad := e.span
+			if test.whole {
+				bad = x.span
+			}
+			var good []Record // what is not in the damaged part
+			for _, rec := range all {
+				if p := pack(rec.Position); p < bad.first || p > bad.last {
+					good = append(good, rec)
+				}
+			}
+			checkDamaged(t, r, all, good, bad, int64(at))
+			if rs := r.readAll(t, Key{Stream: 2}, 100, 1<<20); len(rs) != 200 {
+				t.Errorf("the other shard has %d records", len(rs))
+			}
+			var damage *journal.CorruptError
+			if err := r.Scrub(t.Context()); !errors.As(err, &damage) || damage.File != f.name {
+				t.Errorf("scrub: %v", err)
+			}
+		})
+	}
+}
+
+func checkDamaged(t *testing.T, r *rig, all, good []Record, bad span, at int64) {
+	t.Helper()
+	k := Key{Stream: 1}
+	var damage *journal.CorruptError
+	var got []Record
+	var from journal.Position
+	for range all {
+		rs, next, err := r.Read(k, from, 1000, 1<<20, nil)
+		if err == nil && len(rs) == 0 {
+			break
+		}
+		if err != nil && (!errors.As(err, &damage) || len(rs) != 0 || damage.Offset > at || damage.Offset == 0) {
+			t.Fatalf("%d records and %v, harmed at %d", len(rs), err, at)
+		}
+		got, from = append(got, rs...), next
+	}
+	if damage == nil {
+		t.Fatal("not noticed")
+	}
+	sameRecords(t, "around the damage", got, good)
+	if _, err := r.SeekTime(k, bad.firstArrived+1); !errors.As(err, new(*journal.CorruptError)) {
+		t.Errorf("seek: %v", err)
+	}
+	since := time.Since(time.UnixMilli(bad.firstArrived + 1))
+	r.set(1, since)
+	if first, end, _ := r.Bounds(k); end.Less(first) || pack(first) > bad.first {
+		t.Errorf("bounds %v %v", first, end)
+	}
+	r.set(1, day)
+	if n := r.Stats().Damaged; n < 2 {
+		t.Errorf("%d times met", n)
+	}
+}
+
+// TestVanished: a file that goes away while the store is open is damage, not the
+// end of the shard.
+func TestVanished(t *testing.T) {
+	r, _, f, _ := damagedRig(t)
+	r.open(t)
+	if err := os.Remove(f.name); err != nil {
+		t.Fatal(err)
+	}
+	if rs, _, err := r.Read(Key{Stream: 1}, journal.Position{}, 1, 1, nil); !errors.As(err, new(*journal.CorruptError)) {
+		t.Errorf("%d records, %v", len(rs), err)
+	}
+}
+
+// reseal makes all checksums and identities right again, so that what is behind
+// them gets tested too.
+func reseal(data []byte) {
+	if len(data) < headerSize+footerSize {
+		return
+	}
+	copy(data, appendHeader(nil, someID, 1))
+	foot := data[len(data)-footerSize:]
+	copy(foot, footerMagic[:])
+	le.PutUint64(foot[8:], someID.store)
+	le.PutUint64(foot[16:], someID.number)
+	le.PutUint64(foot[48:], uint64(len(data)))
+	end := uint64(len(data) - footerSize)
+	index, directory := le.Uint64(foot[24:]), le.Uint64(foot[32:])
+	if index <= directory && directory <= end {
+		resealBlocks(data, index, directory)
+		resealDirectory(data, index, directory, end)
+		le.PutUint32(foot[56:], checksum(data[directory:end]))
+	}
+	le.PutUint32(foot[60:], checksum(foot[:60]))
+}
+
+func resealBlocks(data []byte, index, directory uint64) {
+	for ; index+indexSize <= directory; index += indexSize {
+		e := blocks(data[index:]).at(0)
+		if e.offset > uint64(len(data)) || uint64(e.length) > uint64(len(data))-e.offset || e.length < blockHead {
+			continue
+		}
+		b := data[e.offset:][:e.length]
+		crc := checksum(b[4:])
+		le.PutUint32(b, crc)
+		le.PutUint32(data[index+44:], crc)
+	}
+}
+
+func resealDirectory(data []byte, index, directory, end uint64) {
+	for at := directory; at+dirSize <= end; at += dirSize {
+		p := parsePlace(data[at:])
+		size := uint64(p.blocks) * indexSize
+		if size > directory-index {
+			return
+		}
+		le.PutUint32(data[at+52:], checksum(data[index:index+size]))
+		index += size
+	}
+}
+
+// FuzzFile: no bytes, with right checksums or without, make opening, verifying
+// or reading panic or take memory beyond the file's own size; and what passes
+// verification can be read.
+func FuzzFile(f *testing.F) {
+	data := someFile(f, 40)
+	f.Add(data, false)
+	f.Add(data, true)
+	f.Add(data[:len(data)-1], true)
+	f.Add([]byte{}, true)
+	f.Fuzz(func(t *testing.T, data []byte, right bool) {
+		if right {
+			data = bytes.Clone(data)
+			reseal(data)
+		}
+		fsys := &oneFile{data: data}
+		good := verifyBytes(data) == nil
+		sealed, places, err := openFile(fsys, "", someID)
+		if err != nil {
+			if good {
+				t.Errorf("verified, and does not open: %v", err)
+			}
+			return
+		}
+		s := &Store{fs: fsys, log: slog.New(slog.DiscardHandler)}
+		for i := range places {
+			x := sealed.extent(&places[i])
+			q := query{key: places[i].key, left: 1 << 30, bytes: 1 << 40}
+			err := s.readExtent(&q, &x)
+			if good && (err != nil || q.taken != int(places[i].records)) {
+				t.Errorf("verified, and reads %d records of %d: %v", q.taken, places[i].records, err)
+			}
+			for _, since := range []int64{0, x.firstArrived, x.firstArrived + 1, x.lastArrived} {
+				if since > x.lastArrived {
+					continue
+				}
+				if _, found, err := s.seekExtent(places[i].key, &x, since); good && (!found || err != nil) {
+					t.Errorf("verified, and %d is not found: %v", since, err)
+				}
+			}
+		}
+	})
+}

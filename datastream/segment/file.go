@@ -1,0 +1,254 @@
+package segment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
+)
+
+// Names in the folder: a file is its number and suffix, and has tempSuffix
+// behind that until it is complete.
+const (
+	fileSuffix = ".seg"
+	tempSuffix = ".tmp"
+)
+
+func fileName(dir string, number uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("%016x%s", number, fileSuffix))
+}
+
+// file is a sealed file. It is opened for each use: the kernel keeps what was
+// removed for those who have it open.
+type file struct {
+	name     string
+	id       identity
+	revision uint64 // of its key in Meta
+	size     int64
+	records  uint64
+	footer   footer
+	streams  []lastOf
+
+	dropped atomic.Bool // no longer part of the store
+	accused atomic.Bool // damage of it was logged
+}
+
+// lastOf is when the last record of a stream in a file arrived.
+type lastOf struct {
+	stream  uint64
+	arrived int64
+}
+
+// extent is the part of a shard that lies in a file.
+type extent struct {
+	file *file
+	span
+	firstBlock uint32
+	blocks     uint32
+	indexCRC   uint32
+}
+
+func (f *file) extent(p *place) extent {
+	return extent{file: f, span: p.span, firstBlock: p.firstBlock, blocks: p.blocks, indexCRC: p.indexCRC}
+}
+
+// damage is an error about the file's bytes.
+func (f *file) damage(offset uint64, reason error) error {
+	return &journal.CorruptError{File: f.name, Offset: int64(offset), Reason: reason.Error()}
+}
+
+// readFull reads len(b) bytes at an offset; a file that ends before that is
+// damaged.
+func (f *file) readFull(raw io.ReaderAt, b []byte, offset uint64) error {
+	n, err := raw.ReadAt(b, int64(offset))
+	switch {
+	case n == len(b):
+		return nil
+	case errors.Is(err, io.EOF):
+		return f.damage(offset+uint64(n), errors.New("the file ends here"))
+	}
+	return fmt.Errorf("read %s: %w", f.name, err)
+}
+
+// openFile reads what a file says of itself.
+func openFile(fsys vfs.FS, dir string, id identity) (*file, []place, error) {
+	f := &file{name: fileName(dir, id.number), id: id}
+	raw, err := fsys.Open(f.name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open segment: %w", err)
+	}
+	defer raw.Close()
+	if f.size, err = raw.Size(); err != nil {
+		return nil, nil, fmt.Errorf("open segment: %w", err)
+	}
+	places, err := f.load(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, places, nil
+}
+
+// load checks header and footer and returns the directory.
+func (f *file) load(raw io.ReaderAt) ([]place, error) {
+	if f.size < headerSize+footerSize {
+		return nil, f.damage(uint64(f.size), errors.New("the file ends here"))
+	}
+	var b [footerSize]byte
+	if err := f.readFull(raw, b[:headerSize], 0); err != nil {
+		return nil, err
+	}
+	if err := checkHeader(b[:headerSize], f.id); err != nil {
+		return nil, f.damage(0, err)
+	}
+	end := uint64(f.size) - footerSize
+	if err := f.readFull(raw, b[:], end); err != nil {
+		return nil, err
+	}
+	var err error
+	if f.footer, err = parseFooter(b[:], f.id, f.size); err != nil {
+		return nil, f.damage(end, err)
+	}
+	directory := make([]byte, end-f.footer.directory)
+	if err := f.readFull(raw, directory, f.footer.directory); err != nil {
+		return nil, err
+	}
+	if checksum(directory) != f.footer.dirCRC {
+		return nil, f.damage(f.footer.directory, errChecksum)
+	}
+	places, err := parseDirectory(directory, f.footer)
+	if err != nil {
+		return nil, f.damage(f.footer.directory, err)
+	}
+	f.note(places)
+	return places, nil
+}
+
+// note remembers what dropping the file depends on.
+func (f *file) note(places []place) {
+	for i := range places {
+		p := &places[i]
+		if n := len(f.streams); n > 0 && f.streams[n-1].stream == p.key.Stream {
+			f.streams[n-1].arrived = max(f.streams[n-1].arrived, p.lastArrived)
+		} else {
+			f.streams = append(f.streams, lastOf{p.key.Stream, p.lastArrived})
+		}
+		f.records += uint64(p.records)
+	}
+}
+
+// index reads a shard's part of the block index.
+func (f *file) index(raw io.ReaderAt, x *extent) (blocks, error) {
+	offset := f.footer.index + uint64(x.firstBlock)*indexSize
+	b := make(blocks, uint64(x.blocks)*indexSize)
+	if err := f.readFull(raw, b, offset); err != nil {
+		return nil, err
+	}
+	if checksum(b) != x.indexCRC {
+		return nil, f.damage(offset, errChecksum)
+	}
+	if err := b.check(&x.span, f.footer.index); err != nil {
+		return nil, f.damage(offset, err)
+	}
+	return b, nil
+}
+
+// block reads a block into memory of its own, which its records share.
+func (f *file) block(raw io.ReaderAt, k Key, e *block) (cursor, error) {
+	b := make([]byte, e.length)
+	if err := f.readFull(raw, b, e.offset); err != nil {
+		return cursor{}, err
+	}
+	c, err := openBlock(b, k, e)
+	if err != nil {
+		return cursor{}, f.damage(e.offset, err)
+	}
+	return c, nil
+}
+
+// verify reads the whole file and checks all of it. After each piece it tells
+// pace how many bytes that was; an error of pace ends it.
+func (f *file) verify(ctx context.Context, fsys vfs.FS, pace func(ctx context.Context, n int) error) error {
+	raw, err := fsys.Open(f.name)
+	if err != nil {
+		return fmt.Errorf("verify segment: %w", err)
+	}
+	defer raw.Close()
+	size, err := raw.Size()
+	if err != nil {
+		return fmt.Errorf("verify segment: %w", err)
+	}
+	again := &file{name: f.name, id: f.id, size: size}
+	places, err := again.load(raw)
+	if err != nil {
+		return err
+	}
+	if err := pace(ctx, headerSize+footerSize+len(places)*dirSize); err != nil {
+		return err
+	}
+	next := uint64(headerSize)
+	for i := range places {
+		if next, err = again.verifyShard(ctx, raw, &places[i], next, pace); err != nil {
+			return err
+		}
+	}
+	if next != again.footer.index {
+		return again.damage(next, errLayout)
+	}
+	return nil
+}
+
+// verifyShard checks the blocks of a shard, the first of which lies at next,
+// and returns where the last one ends.
+func (f *file) verifyShard(ctx context.Context, raw io.ReaderAt, p *place, next uint64, pace func(context.Context, int) error) (uint64, error) {
+	x := f.extent(p)
+	index, err := f.index(raw, &x)
+	if err != nil {
+		return 0, err
+	}
+	records := uint32(0)
+	for i := range index.count() {
+		e := index.at(i)
+		if e.offset != next {
+			return 0, f.damage(next, errLayout)
+		}
+		c, err := f.block(raw, p.key, &e)
+		if err != nil {
+			return 0, err
+		}
+		records += c.left
+		if err := c.verify(&e); err != nil {
+			return 0, f.damage(e.offset, err)
+		}
+		next += uint64(e.length)
+		if err := pace(ctx, int(e.length)+indexSize); err != nil {
+			return 0, err
+		}
+	}
+	if records != p.records {
+		return 0, f.damage(next, errRecords)
+	}
+	return next, nil
+}
+
+// verify walks the rest of a block and wants its records in order, and the last
+// one to be what the index says.
+func (c *cursor) verify(e *block) error {
+	for first := true; c.left > 0; first = false {
+		position, arrived := c.position, c.arrived
+		if _, err := c.next(); err != nil {
+			return err
+		}
+		if c.position < position || c.arrived < arrived || first != (c.position == position) {
+			return errOrder
+		}
+	}
+	if len(c.rest) != 0 || c.position != e.last || c.arrived != e.lastArrived {
+		return errRecords
+	}
+	return nil
+}

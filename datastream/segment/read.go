@@ -1,0 +1,275 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"sort"
+
+	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
+)
+
+// Read appends to into the durable records of a shard at or after from, in
+// order: at most max of them (at least 1), and of no more than maxBytes bytes of
+// bodies together, but at least one if there is one. Records older than their
+// stream is kept are left out. next is where to go on.
+//
+// A *journal.CorruptError says that the records in question are damaged; those
+// before them were returned by earlier calls, and next lies behind the damage
+// for a caller who chooses to go on there. Nothing is left out silently.
+func (s *Store) Read(k Key, from journal.Position, max, maxBytes int, into []Record) ([]Record, journal.Position, error) {
+	q := query{key: k, from: from, since: s.horizon(k.Stream), left: max, bytes: maxBytes, into: into}
+	if s.closed.Load() {
+		return into, from, journal.ErrClosed
+	}
+	sh := s.shards.find(k)
+	if sh == nil || q.since == math.MaxInt64 {
+		return into, from, nil
+	}
+	for {
+		x, records, end := sh.at(q.from, q.since)
+		var err error
+		switch {
+		case x.file != nil:
+			err = s.readExtent(&q, &x)
+		case records != nil:
+			q.records(records)
+		default:
+			if q.from.Less(end) { // all that was there has expired
+				q.from = end
+			}
+			return q.into, q.from, nil
+		}
+		switch {
+		case err != nil && q.taken == 0:
+			return q.into, q.behind, err
+		case err != nil || q.full: // the error is met again by the call that goes on here
+			return q.into, q.from, nil
+		}
+	}
+}
+
+// query is one Read.
+type query struct {
+	key    Key
+	from   journal.Position // at or after which comes the next record
+	since  int64            // records that arrived before are hidden
+	left   int              // records wanted
+	bytes  int              // bytes wanted
+	taken  int
+	into   []Record
+	full   bool
+	behind journal.Position // where to go on after damage
+}
+
+// take adds a record, unless there is no room for it.
+func (q *query) take(r Record) bool {
+	if q.taken > 0 && (q.left <= 0 || len(r.Body) > q.bytes) {
+		q.full = true
+		return false
+	}
+	q.into = append(q.into, r)
+	q.taken++
+	q.left--
+	q.bytes -= len(r.Body)
+	q.from = r.Position.Next()
+	return true
+}
+
+func (q *query) records(records []Record) {
+	for i := range records {
+		if !q.take(records[i]) {
+			return
+		}
+	}
+}
+
+// readExtent reads from a sealed file. If the file was dropped since it was
+// found, it does nothing: the next step finds what there is instead.
+func (s *Store) readExtent(q *query, x *extent) error {
+	q.behind = unpack(x.last).Next()
+	raw, err := s.open(x.file)
+	if raw == nil {
+		return err
+	}
+	defer raw.Close()
+	index, err := x.file.index(raw, x)
+	if err != nil {
+		return s.met(x.file, err)
+	}
+	for i := index.find(pack(q.from), q.since); i < index.count() && !q.full; i++ {
+		e := index.at(i)
+		q.behind = unpack(e.last).Next()
+		if q.left <= 0 && q.taken > 0 {
+			q.full = true
+			break
+		}
+		if err := q.block(x.file, raw, &e); err != nil {
+			return s.met(x.file, err)
+		}
+	}
+	if !q.full {
+		q.from = unpack(x.last).Next()
+	}
+	return nil
+}
+
+// find is the first block that may hold a record at or after p that arrived at
+// since or later.
+func (x blocks) find(p uint64, since int64) int {
+	return sort.Search(x.count(), func(i int) bool {
+		e := x.at(i)
+		return e.last >= p && e.lastArrived >= since
+	})
+}
+
+// block takes what is wanted of a block.
+func (q *query) block(f *file, raw vfs.File, e *block) error {
+	c, err := f.block(raw, q.key, e)
+	if err != nil {
+		return err
+	}
+	for c.left > 0 {
+		r, err := c.next()
+		if err != nil {
+			return f.damage(e.offset, err)
+		}
+		if r.Position.Less(q.from) || r.Arrived < q.since {
+			continue
+		}
+		if !q.take(r) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// open opens a file that was found in a shard; nil without an error says that
+// it was dropped since.
+func (s *Store) open(f *file) (vfs.File, error) {
+	raw, err := s.fs.Open(f.name)
+	if err == nil {
+		return raw, nil
+	}
+	if f.dropped.Load() {
+		return nil, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, s.met(f, f.damage(0, errors.New("the file is missing")))
+	}
+	return nil, fmt.Errorf("read segment: %w", err)
+}
+
+// SeekTime finds the first record of a shard that arrived at a time (unix ms) or
+// later and is not older than its stream is kept. When there is none, it
+// answers the position after the last record. Damage is a *journal.CorruptError.
+func (s *Store) SeekTime(k Key, unixMs int64) (journal.Position, error) {
+	if s.closed.Load() {
+		return journal.Position{}, journal.ErrClosed
+	}
+	sh := s.shards.find(k)
+	if sh == nil {
+		return journal.Position{}, nil
+	}
+	return s.seek(sh, max(unixMs, s.horizon(k.Stream)))
+}
+
+func (s *Store) seek(sh *shard, since int64) (journal.Position, error) {
+	for {
+		x, records, end := sh.at(journal.Position{}, since)
+		switch {
+		case records != nil:
+			return records[0].Position, nil
+		case x.file == nil:
+			return end, nil
+		case x.firstArrived >= since:
+			return unpack(x.first), nil
+		}
+		p, found, err := s.seekExtent(sh.key, &x, since)
+		if found || err != nil {
+			return p, err
+		}
+	}
+}
+
+// seekExtent finds the first record that arrived at since or later in an extent
+// that has one. It finds nothing if the file was dropped.
+func (s *Store) seekExtent(k Key, x *extent, since int64) (p journal.Position, found bool, err error) {
+	raw, err := s.open(x.file)
+	if raw == nil {
+		return p, false, err
+	}
+	defer raw.Close()
+	index, err := x.file.index(raw, x)
+	if err != nil {
+		return p, false, s.met(x.file, err)
+	}
+	e := index.at(index.find(0, since))
+	if e.firstArrived >= since {
+		return unpack(e.first), true, nil
+	}
+	c, err := x.file.block(raw, k, &e)
+	if err != nil {
+		return p, false, s.met(x.file, err)
+	}
+	for c.left > 0 {
+		r, err := c.next()
+		if err != nil {
+			return p, false, s.met(x.file, x.file.damage(e.offset, err))
+		}
+		if r.Arrived >= since {
+			return r.Position, true, nil
+		}
+	}
+	return p, false, s.met(x.file, x.file.damage(e.offset, errRecords))
+}
+
+// Bounds are the position of the first record that is kept, the position just
+// after the last one, and when that arrived (unix ms); first is end when there
+// are none. All are zero for a shard of which nothing is known: one that never
+// had a record, or none since the store was opened and none that is kept.
+func (s *Store) Bounds(k Key) (first, end journal.Position, lastArrived int64) {
+	sh := s.shards.find(k)
+	if sh == nil {
+		return
+	}
+	sh.mu.Lock()
+	end, lastArrived = sh.end, sh.arrived
+	sh.mu.Unlock()
+	since := s.horizon(k.Stream)
+	first, err := s.seek(sh, since)
+	if err != nil { // damage: the first record that may be kept is near enough
+		x, _, _ := sh.at(journal.Position{}, since)
+		first = unpack(x.first)
+	}
+	if end.Less(first) { // records came meanwhile
+		first = end
+	}
+	return first, end, lastArrived
+}
+
+// Wake is closed when the next record of a shard becomes visible, and when the
+// store closes. To wait for a record without missing it: Wake, then Read, then
+// wait.
+func (s *Store) Wake(k Key) <-chan struct{} {
+	for {
+		sh := s.shards.get(k)
+		sh.mu.Lock()
+		switch {
+		case s.closed.Load():
+			sh.mu.Unlock()
+			return s.life.Done()
+		case sh.gone:
+			sh.mu.Unlock()
+			continue
+		}
+		if sh.wake == nil {
+			sh.wake = make(chan struct{})
+		}
+		wake := sh.wake
+		sh.mu.Unlock()
+		return wake
+	}
+}

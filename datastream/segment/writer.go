@@ -1,0 +1,123 @@
+package segment
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
+)
+
+// flushBytes is how much is gathered before it is written.
+const flushBytes = 1 << 20
+
+// writer writes a sealed file from front to back. Shards are added in order.
+type writer struct {
+	out    vfs.File
+	id     identity
+	buf    []byte // not yet written
+	base   int64  // where buf belongs in the file
+	index  []byte
+	places []place
+	total  uint64 // records
+}
+
+func newWriter(out vfs.File, id identity, class int) *writer {
+	w := &writer{out: out, id: id, buf: make([]byte, 0, flushBytes+2*blockBytes)}
+	w.buf = appendHeader(w.buf, id, class)
+	return w
+}
+
+// add writes the records of a shard, of which there is at least one.
+func (w *writer) add(k Key, records []Record) error {
+	if len(records) > math.MaxUint32 {
+		return fmt.Errorf("%d records of one shard exceed what a file can hold", len(records))
+	}
+	index := len(w.index)
+	p := place{key: k, firstBlock: uint32(index / indexSize), records: uint32(len(records))}
+	p.span = spanOf(records)
+	for len(records) > 0 {
+		n := w.block(k, records)
+		records = records[n:]
+		p.blocks++
+		if len(w.buf) >= flushBytes {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	p.indexCRC = checksum(w.index[index:])
+	w.places = append(w.places, p)
+	w.total += uint64(p.records)
+	return nil
+}
+
+func spanOf(records []Record) span {
+	first, last := &records[0], &records[len(records)-1]
+	return span{pack(first.Position), pack(last.Position), first.Arrived, last.Arrived}
+}
+
+// block encodes a block of as many records as fit, at least one, and returns
+// how many they were.
+func (w *writer) block(k Key, records []Record) int {
+	start := len(w.buf)
+	b := append(w.buf, make([]byte, blockHead)...)
+	position, arrived := pack(records[0].Position), records[0].Arrived
+	n := 0
+	for n < len(records) {
+		r := &records[n]
+		if n > 0 && len(b)-start+len(r.Body)+maxRecordHead > blockBytes {
+			break
+		}
+		at := pack(r.Position)
+		b = binary.AppendUvarint(b, at-position)
+		b = binary.AppendUvarint(b, uint64(r.Arrived-arrived))
+		b = binary.AppendUvarint(b, uint64(len(r.Body)))
+		b = append(b, r.Body...)
+		position, arrived = at, r.Arrived
+		n++
+	}
+	w.buf = b
+	e := block{span: spanOf(records[:n]), offset: uint64(w.base) + uint64(start), length: uint32(len(b) - start)}
+	head := b[start:]
+	le.PutUint32(head[4:], e.length)
+	le.PutUint32(head[8:], kindRecords)
+	le.PutUint32(head[12:], uint32(n))
+	le.PutUint64(head[16:], k.Stream)
+	le.PutUint32(head[24:], k.Shard)
+	le.PutUint64(head[32:], e.first)
+	le.PutUint64(head[40:], uint64(e.firstArrived))
+	e.crc = checksum(head[4:])
+	le.PutUint32(head, e.crc)
+	w.index = e.appendTo(w.index)
+	return n
+}
+
+func (w *writer) flush() error {
+	if _, err := w.out.WriteAt(w.buf, w.base); err != nil {
+		return err
+	}
+	w.base += int64(len(w.buf))
+	w.buf = w.buf[:0]
+	return nil
+}
+
+// finish writes the index, the directory and the footer, and syncs. It returns
+// the footer and the length of the file.
+func (w *writer) finish() (footer, int64, error) {
+	f := footer{shards: uint32(len(w.places)), index: uint64(w.base) + uint64(len(w.buf)), records: w.total}
+	w.buf = append(w.buf, w.index...)
+	f.directory = f.index + uint64(len(w.index))
+	start := len(w.buf)
+	for i := range w.places {
+		w.buf = w.places[i].appendTo(w.buf)
+	}
+	directory := w.buf[start:]
+	f.dirCRC = checksum(directory)
+	f.length = f.directory + uint64(len(directory)) + footerSize
+	w.buf = f.appendTo(w.buf, w.id)
+	if err := w.flush(); err != nil {
+		return footer{}, 0, err
+	}
+	return f, int64(f.length), w.out.Sync()
+}

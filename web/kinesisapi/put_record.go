@@ -1,0 +1,97 @@
+package kinesisapi
+
+import (
+	"context"
+	"errors"
+
+	"github.com/kineweir/kineweir/datastream"
+)
+
+// PutRecord writes a record and answers when it is durable.
+//
+// Honoured: everything; the stream's MaxRecordSizeInKiB bounds data and
+// partition key together; DryRun after all checks. EncryptionType is told of
+// encrypted records only.
+
+type putRecordInput struct {
+	SequenceNumberForOrdering string `aws:"SequenceNumberForOrdering,pattern=sequence"`
+	PartitionKey              string `aws:"PartitionKey,min=1,max=256"`
+	ExplicitHashKey           string `aws:"ExplicitHashKey,pattern=hash"`
+	Data                      []byte `aws:"Data,required,max=10485760"`
+	StreamName                string `aws:"StreamName,min=1,max=128,pattern=name"`
+	StreamARN                 string `aws:"StreamARN,min=1,max=2048,pattern=stream"`
+	StreamID                  string `aws:"StreamId,min=1,max=24,pattern=id"`
+	DryRun                    bool   `aws:"DryRun"`
+}
+
+type putRecordOutput struct {
+	ShardID        string `aws:"ShardId"`
+	SequenceNumber string `aws:"SequenceNumber"`
+	EncryptionType string `aws:"EncryptionType,omitempty"`
+}
+
+func (h *Handler) putRecord(ctx context.Context, c *call, in *putRecordInput) (*putRecordOutput, error) {
+	s, err := c.described(in.StreamName, in.StreamARN)
+	if err != nil {
+		return nil, err
+	}
+	puts := [1]datastream.Put{{PartitionKey: in.PartitionKey, Data: in.Data}}
+	if in.PartitionKey == "" && !s.AutoDistribution {
+		return nil, validation("", "partitionKey", "Member must not be null")
+	}
+	if puts[0].ExplicitHash, err = explicitHash(in.ExplicitHashKey); err != nil {
+		return nil, err
+	}
+	if err := checkSize(&s, &puts[0], "record"); err != nil {
+		return nil, err
+	}
+	results, err := h.engine.Put(ctx, s.Name, puts[:], datastream.PutOptions{After: in.SequenceNumberForOrdering, DryRun: in.DryRun})
+	if err != nil {
+		if in.SequenceNumberForOrdering != "" {
+			err = words(err, datastream.ErrInvalid, "ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.",
+				in.SequenceNumberForOrdering, s.Name, h.account)
+		}
+		return nil, h.tellPut(err, s.Name)
+	}
+	if in.DryRun {
+		return nil, dryRun()
+	}
+	r := &results[0]
+	if r.Err != nil {
+		return nil, words(r.Err, datastream.ErrThrottled, "%s", h.tooFast(r.Shard, s.Name))
+	}
+	return &putRecordOutput{
+		ShardID:        shardName(r.Shard),
+		SequenceNumber: r.Sequence.String(),
+		EncryptionType: encryption(r.Encrypted),
+	}, nil
+}
+
+// explicitHash reads a hash key; "" is none.
+func explicitHash(s string) (*datastream.HashKey, error) {
+	if s == "" {
+		return nil, nil
+	}
+	k, err := datastream.ParseHashKey(s)
+	if err != nil {
+		return nil, invalid("Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s", s)
+	}
+	return &k, nil
+}
+
+// checkSize refuses a record that is larger than its stream's may be. path is
+// where the record stands in the request.
+func checkSize(s *datastream.Stream, p *datastream.Put, path string) error {
+	if size, most := len(p.Data)+len(p.PartitionKey), s.MaxRecordKiB<<10; size > most {
+		return invalid("The %s has %d bytes of data and partition key; stream %s takes records of %d bytes (UpdateMaxRecordSize).", path, size, s.Name, most)
+	}
+	return nil
+}
+
+// tellPut says that a stream that takes no records does not exist.
+func (h *Handler) tellPut(err error, stream string) error {
+	if errors.Is(err, datastream.ErrNotFound) {
+		return h.noStream(stream)
+	}
+	return err
+}
