@@ -71,8 +71,8 @@ func TestEventDamage(t *testing.T) {
 	for i := range len(whole) * 8 {
 		b := bytes.Clone(whole)
 		b[i/8] ^= 1 << (i % 8)
-		if _, err := ReadEvent(bytes.NewReader(b)); err == nil {
-			t.Fatalf("bit %d: not seen", i)
+		if _, err := ReadEvent(bytes.NewReader(b)); !errors.Is(err, ErrEvent) {
+			t.Fatalf("bit %d: %v", i, err)
 		}
 	}
 	for n := range whole {

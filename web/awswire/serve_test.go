@@ -249,6 +249,14 @@ func TestBodies(t *testing.T) {
 	if status, _, err := send(io.LimitReader(zeros{}, DefaultMaxBody+1), -1); err == nil && status != 413 {
 		t.Errorf("too large: %d", status)
 	}
+	resp, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if content, ok := resp.Header["Content-Type"]; ok || resp.StatusCode != 403 {
+		t.Errorf("GET: %d, content type %q guessed", resp.StatusCode, content)
+	}
 	reader, writer := io.Pipe()
 	go func() {
 		_, _ = writer.Write([]byte("{"))

@@ -27,8 +27,8 @@ type Service struct {
 	Account      string // of a Call whose Caller has none
 	Region       string // of every Call
 	MaxBody      int64  // bytes; 0 = DefaultMaxBody
-	// Stall is how long a client may take none of an answer before it is cut off,
-	// and how long it may take to send the first bytes of a body. 0 = 30 s.
+	// Stall is how long a client may take none of an answer before it is cut off. A
+	// body has to be there after as long and a second for each 64 KiB. 0 = 30 s.
 	Stall time.Duration
 	Log   *slog.Logger
 	// Observe is told of each request: the operation ("" for an unknown one), the

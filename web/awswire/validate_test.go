@@ -144,6 +144,10 @@ func TestValidation(t *testing.T) {
 			"too many", `{"StreamName":"","Records":[` + strings.Repeat(`{"Data":"","PartitionKey":""},`, 500) + `{}]}`,
 			append([]string{fault("["+strings.Repeat(member+", ", 500)+member+"]", "records", most+"500")}, many[:9]...),
 		},
+		{
+			"ten at most", `{"StreamName":"","Records":[` + strings.Repeat(`{"Data":"","PartitionKey":""},`, 8) + `{"Data":"","PartitionKey":""}]}`,
+			append(many[:9:9], fault("", "streamName", name)),
+		},
 		{"characters, not bytes", `{"StreamName":"a","Records":[{"Data":"","PartitionKey":"` + long2[2:] + `"}]}`, nil},
 		{"range, low", `{` + fine + `,"Limit":0}`, []string{fault("0", "limit", "Member must have value greater than or equal to 1")}},
 		{"range, high", `{` + fine + `,"Limit":100000000000}`, []string{fault("2147483647", "limit", "Member must have value less than or equal to 10000")}},
