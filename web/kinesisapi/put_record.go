@@ -45,7 +45,11 @@ func (h *Handler) putRecord(ctx context.Context, c *call, in *putRecordInput) (*
 	if err := checkSize(&s, &puts[0], "record"); err != nil {
 		return nil, err
 	}
-	results, err := h.engine.Put(ctx, s.Name, puts[:], datastream.PutOptions{After: in.SequenceNumberForOrdering, DryRun: in.DryRun})
+	after := in.SequenceNumberForOrdering
+	if _, old := oldShard(after); old {
+		after = "" // every number is greater
+	}
+	results, err := h.engine.Put(ctx, s.Name, puts[:], datastream.PutOptions{After: after, DryRun: in.DryRun})
 	if err != nil {
 		if in.SequenceNumberForOrdering != "" {
 			err = words(err, datastream.ErrInvalid, "ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.",
