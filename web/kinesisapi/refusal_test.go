@@ -32,7 +32,7 @@ func TestRefusals(t *testing.T) {
 			a := r.try(row.op, body)
 			want := "^" + quoted(fill.Replace(row.text)) + "$"
 			if a.status != 400 || a.code != row.code || !regexp.MustCompile(want).MatchString(a.text) {
-				t.Errorf("%s\ngot  %d %s: %s\nwant 400 %s: %s", body, a.status, a.code, a.text, row.code, want)
+				t.Errorf("%.300s\ngot  %d %s: %.1000s\nwant 400 %s: %s", body, a.status, a.code, a.text, row.code, want)
 			}
 		})
 	}
@@ -200,7 +200,8 @@ func recordRefusals() []refusal {
 		{"PutRecord", `{"StreamName":"s","Data":"","PartitionKey":"a","ExplicitHashKey":"340282366920938463463374607431768211456"}`, codeInvalid, "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was 340282366920938463463374607431768211456"},
 		{"PutRecord", `{"StreamName":"s","Data":"","PartitionKey":"a","SequenceNumberForOrdering":"49999999999999999999999999999999999999999999999999999999"}`, codeInvalid, "ExclusiveMinimumSequenceNumber 49999999999999999999999999999999999999999999999999999999 used in PutRecord on stream s under account $A is invalid."},
 		{"PutRecord", `{"StreamName":"s","Data":"","PartitionKey":"a","DryRun":true}`, codeDryRun, dry},
-		{"PutRecord", `{"StreamName":"s","Data":"` + strings.Repeat("AAAA", 1<<20/3+1) + `","PartitionKey":"a"}`, codeInvalid, "The record has 1048579 bytes of data and partition key; stream s takes records of 1048576 bytes (UpdateMaxRecordSize)."},
+		{"PutRecord", `{"StreamName":"s","Data":"` + strings.Repeat("AAAA", 1<<20/3+1) + `","PartitionKey":"a"}`, codeValidation, "1 validation error detected: Value at 'data' failed to satisfy constraint: Member must have length less than or equal to 1048576"},
+		{"PutRecords", `{"StreamName":"s","Records":[{"Data":"","PartitionKey":"a"},{"Data":"` + strings.Repeat("AAAA", 1<<20/3) + `","PartitionKey":"abc"}]}`, codeValidation, "1 validation error detected: Value at 'records.2.member.data' failed to satisfy constraint: Member must have length less than or equal to 1048576"},
 		{"PutRecord", `{"StreamName":"s","Data":"?","PartitionKey":"a"}`, "SerializationException", ""},
 		{"PutRecords", `{"StreamName":"s","Records":[]}`, codeValidation, "1 validation error detected: Value '[]' at 'records' failed to satisfy constraint: Member must have length greater than or equal to 1"},
 		{"PutRecords", `{"StreamName":"s","Records":[{"Data":"","PartitionKey":"a"},{"Data":""}]}`, codeValidation, "1 validation error detected: Value null at 'records.2.member.partitionKey' failed to satisfy constraint: Member must not be null"},
