@@ -82,7 +82,7 @@ func (e *Engine) keepConsumer(s *stream, c *consumer, next keptConsumer) error {
 	}
 	rev, err := e.meta.Put(context.Background(), consumerPrefix(s.id)+c.name, value, c.rev)
 	if err != nil {
-		return fmt.Errorf("%w: %w", refuse(ErrUnavailable, s.name, "the change of consumer %s could not be kept", c.name), err)
+		return unkept(s.name, "the change of consumer "+c.name+" could not be kept", err)
 	}
 	c.mu.Lock()
 	c.is, c.rev = next, rev
@@ -218,7 +218,7 @@ func (e *Engine) DeregisterConsumer(_ context.Context, stream, name string) erro
 
 func (e *Engine) removeConsumer(s *stream, c *consumer) error {
 	if err := e.meta.Delete(context.Background(), consumerPrefix(s.id)+c.name, c.rev); err != nil {
-		return fmt.Errorf("%w: %w", refuse(ErrUnavailable, s.name, "consumer %s could not be removed", c.name), err)
+		return unkept(s.name, "consumer "+c.name+" could not be removed", err)
 	}
 	s.mu.Lock()
 	delete(s.consumers, c.name)

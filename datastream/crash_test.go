@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,6 +156,46 @@ func TestFullDisk(t *testing.T) {
 	mustPut(t, e, "s", "a", "after it")
 	if n := len(readAll(t, e, "s")); n != 2 {
 		t.Errorf("%d records", n)
+	}
+}
+
+// TestFullDiskSaysSo: whoever asks for a change hears why it is refused, and the
+// change works as soon as there is room.
+func TestFullDiskSaysSo(t *testing.T) {
+	g := newGround(t)
+	e := g.open(t)
+	mustCreate(t, e, "s", 1)
+	if _, err := e.RegisterConsumer(t.Context(), "s", "old", nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		change func() error
+	}{
+		{"tag", func() error { return e.Tag(t.Context(), "s", map[string]string{"a": "b"}) }},
+		{"create", func() error { return e.Create(t.Context(), CreateOptions{Name: "new", Shards: 1}) }},
+		{"register", func() error { _, err := e.RegisterConsumer(t.Context(), "s", "new", nil); return err }},
+		{"deregister", func() error { return e.DeregisterConsumer(t.Context(), "s", "old") }},
+		{"delete", func() error { return e.Delete(t.Context(), "s", true) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			full := func(fail func(int, []journal.Change) (error, bool)) {
+				g.meta.mu.Lock()
+				defer g.meta.mu.Unlock()
+				g.meta.fail = fail
+			}
+			full(func(int, []journal.Change) (error, bool) { return journal.ErrFull, false })
+			err := c.change()
+			wantKind(t, err, ErrUnavailable)
+			var told *Error
+			if !errors.As(err, &told) || !strings.HasSuffix(told.Message, ": the disk is full") {
+				t.Errorf("it says %q", err)
+			}
+			full(nil)
+			if err := c.change(); err != nil {
+				t.Errorf("with room: %v", err)
+			}
+		})
 	}
 }
 

@@ -3,7 +3,6 @@ package datastream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/kineweir/kineweir/datastream/journal"
@@ -83,7 +82,7 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) error {
 	}
 	id, err := e.newID(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", refuse(ErrUnavailable, o.Name, "the stream could not be numbered"), err)
+		return unkept(o.Name, "the stream could not be numbered", err)
 	}
 	s := &stream{name: o.Name, id: id, consumers: map[string]*consumer{}}
 	p := s.first(&o)

@@ -3,6 +3,8 @@ package datastream
 import (
 	"errors"
 	"fmt"
+
+	"github.com/kineweir/kineweir/datastream/journal"
 )
 
 // What can be wrong with a call. Errors of this package wrap one of these, so
@@ -38,6 +40,15 @@ func (e *Error) Error() string {
 
 // Unwrap gives the kind.
 func (e *Error) Unwrap() error { return e.Kind }
+
+// unkept refuses a change that the store of decisions did not keep; what says so,
+// and the reason is added when it is one that people can mend.
+func unkept(stream, what string, err error) error {
+	if errors.Is(err, journal.ErrFull) {
+		what += ": the disk is full"
+	}
+	return fmt.Errorf("%w: %w", refuse(ErrUnavailable, stream, "%s", what), err)
+}
 
 func refuse(kind error, stream, format string, args ...any) error {
 	return &Error{Kind: kind, Stream: stream, Message: fmt.Sprintf(format, args...)}

@@ -134,7 +134,7 @@ func (e *Engine) unsaved(s *stream, err error) error {
 		}
 	}
 	e.logger.Error("could not keep a decision", "stream", s.name, "error", err)
-	return fmt.Errorf("%w: %w", refuse(ErrUnavailable, s.name, "the change could not be kept"), err)
+	return unkept(s.name, "the change could not be kept", err)
 }
 
 // chunkChanges compares the shards with those in the present picture.

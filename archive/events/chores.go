@@ -77,8 +77,10 @@ func (s *Store) flush(ctx context.Context) error {
 }
 
 // due chooses what is to be written: hours that have ended and settled, what is
-// old or large, and, while there is too much in memory, the largest.
+// old or large, what holds up the trimming of a long lane, and, while there is too
+// much in memory, the largest.
 func (s *Store) due(now time.Time) (list []due) {
+	behind := s.behind()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var rest []due
@@ -87,7 +89,7 @@ func (s *Store) due(now time.Time) (list []due) {
 		for h, t := range c.hours {
 			d := due{name, h, t}
 			ended := now.After((h + 1).start()) && now.Sub(t.touched) >= s.o.Settle
-			if ended || now.Sub(t.first) >= maxAge || len(t.items) >= maxBlock {
+			if ended || now.Sub(t.first) >= maxAge || len(t.items) >= maxBlock || t.before(behind) {
 				list = append(list, d)
 				left -= t.bytes
 			} else {
@@ -104,6 +106,22 @@ func (s *Store) due(now time.Time) (list []due) {
 		left -= d.t.bytes
 	}
 	return list
+}
+
+// behind is the position before which nothing should be in memory alone: a start
+// reads the lane from there. A camera that has a detection an hour would hold up
+// those of all others.
+func (s *Store) behind() journal.Position {
+	st := s.journal.Stats()
+	if st.Bytes <= s.o.LaneBytes || st.End.Frame <= st.First.Frame {
+		return journal.Position{}
+	}
+	return journal.Position{Frame: st.First.Frame + (st.End.Frame-st.First.Frame)/2}
+}
+
+// before reports whether one of the items lies in the lane before a position.
+func (t *table) before(at journal.Position) bool {
+	return at != journal.Position{} && slices.ContainsFunc(t.items, func(i *item) bool { return i.at.Less(at) })
 }
 
 // write writes what is in memory of an hour into the bucket, together with the

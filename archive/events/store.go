@@ -52,6 +52,9 @@ type Options struct {
 	// are written earlier, and beyond four times as much Add answers ErrFull.
 	// Default 32 MiB.
 	MemBytes int64
+	// LaneBytes is how long the lane may be before the older half of what is in
+	// memory is written, due or not: Open reads the lane. Default 32 MiB.
+	LaneBytes int64
 	// MaxCameras bounds the cameras with detections: those of further ones are
 	// dropped and counted. Default 10,000.
 	MaxCameras int
@@ -69,6 +72,7 @@ type Options struct {
 
 func (o Options) withDefaults() (Options, error) {
 	o.MemBytes = cmp.Or(o.MemBytes, 32<<20)
+	o.LaneBytes = cmp.Or(o.LaneBytes, 32<<20)
 	o.MaxCameras = cmp.Or(o.MaxCameras, 10_000)
 	o.Orphans = cmp.Or(o.Orphans, 24*time.Hour)
 	o.Settle = cmp.Or(o.Settle, 2*time.Minute)
@@ -85,7 +89,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Dir == "" && (o.Journal == nil || o.Meta == nil) || o.Bucket == nil || o.Videos == nil {
 		return o, errors.New("events options: Dir, Bucket and Videos are needed")
 	}
-	if o.MemBytes < 1 || o.MaxCameras < 1 || o.Orphans < 0 || o.Settle < 0 {
+	if o.MemBytes < 1 || o.LaneBytes < 1 || o.MaxCameras < 1 || o.Orphans < 0 || o.Settle < 0 {
 		return o, errors.New("events options: a number is out of range")
 	}
 	return o, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/kineweir/kineweir/archive/bucket"
 	"github.com/kineweir/kineweir/archive/bucket/dir"
 	"github.com/kineweir/kineweir/datastream/journal/vfs"
+	"github.com/kineweir/kineweir/datastream/journal/wal"
 	"github.com/kineweir/kineweir/fragments"
 )
 
@@ -395,6 +396,41 @@ func TestBounds(t *testing.T) {
 	p.close(s)
 	if err := s.Add(t.Context(), some(1)); !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: %v", err)
+	}
+}
+
+// A camera that has seen something once does not hold up the lane, which a start
+// has to read, while another sees much.
+func TestRareCamera(t *testing.T) {
+	p := newPlace(t)
+	lane, err := wal.Open(t.TempDir(), wal.Options{MaxFileBytes: 32 << 10, FS: lazyDisk{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lane.Close()
+	p.o.Journal, p.o.LaneBytes, p.o.MemBytes = lane, 256<<10, 100_000
+	s := p.open()
+	add(t, s, seen("rare", 1, 0, "x"))
+	const rounds, each = 200, 100
+	for i := range rounds {
+		var list []Detection
+		for j := range each {
+			list = append(list, seen("busy", i*each+j, float64(i), "x"))
+		}
+		add(t, s, list...)
+		flush(t, s)
+		if st := lane.Stats(); st.Bytes > p.o.LaneBytes {
+			t.Fatalf("round %d: the lane has %d bytes", i, st.Bytes)
+		}
+	}
+	add(t, s, seen("rare", 2, 0, "x"))
+	p.close(s)
+	s = p.open()
+	if n := s.Stats().Added; n == 0 || n > rounds*each/4 {
+		t.Errorf("the start reads %d of %d detections", n, rounds*each)
+	}
+	if n := len(found(t, s, Query{Limit: MaxLimit})); n != rounds*each+2 {
+		t.Errorf("%d found, want %d", n, rounds*each+2)
 	}
 }
 

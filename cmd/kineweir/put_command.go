@@ -275,11 +275,11 @@ func (p *putting) createStream(ctx context.Context) error {
 	r.Header.Set("X-Amz-Target", "Kinesis_20131202.CreateStream")
 	id, secret, signed := strings.Cut(p.key, ":")
 	if signed {
-		sigv4.Sign(r, body, id, secret, "us-east-1", "kinesis", time.Now())
+		sigv4.Sign(r, body, id, secret, p.region, "kinesis", time.Now())
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return fmt.Errorf("no server answers at %s: %w", p.server, err)
+		return p.unreached(err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode == http.StatusOK {
@@ -293,27 +293,33 @@ func (p *putting) createStream(ctx context.Context) error {
 	_ = json.Unmarshal(text, &refused)
 	switch {
 	case refused.Type == "ResourceInUseException":
-		return nil // it is there
+		return p.awaitStream(ctx) // it is there, or being made
 	case refused.Type == "MissingAuthenticationTokenException" && !signed:
 		return errors.New("to make a stream the server needs a key with its id: give it as --key ID:SECRET")
+	case strings.Contains(refused.Message, "scoped to a valid region"):
+		return fmt.Errorf("the stream cannot be made: the server is in another region than %s; set %s to its aws.region", p.region, regionVariable)
 	case refused.Type == "":
-		return fmt.Errorf("the stream cannot be made: HTTP status %d", answer.StatusCode)
+		answer.Body = io.NopCloser(bytes.NewReader(text)) // again
+		return fmt.Errorf("the stream cannot be made: %w", p.refused(answer))
 	}
 	return fmt.Errorf("the stream cannot be made: %s (%s)", refused.Message, refused.Type)
 }
 
-// awaitStream waits until a new stream takes records.
+// awaitStream waits until a new stream takes records: as long as the server says
+// that there is none, which it does while the stream is being made.
 func (p *putting) awaitStream(ctx context.Context) error {
-	for attempt := 0; ; attempt++ {
+	deadline := time.Now().Add(time.Minute)
+	for {
 		ws, err := p.dial(ctx, p.stream, url.Values{"from": {"none"}})
 		if err == nil {
 			return ws.Close()
 		}
-		if attempt == 50 || ctx.Err() != nil {
+		var refused *remoteError
+		if !errors.As(err, &refused) || refused.status != http.StatusNotFound || time.Now().After(deadline) {
 			return err
 		}
 		select {
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

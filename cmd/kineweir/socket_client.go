@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -20,8 +22,11 @@ import (
 // a running server. It is no key of the config file.
 const keyVariable = envPrefix + "KEY"
 
+// regionVariable is that of the key aws.region, which signatures must name.
+const regionVariable = envPrefix + "AWS_REGION"
+
 // remote is a running server, as the flags of a command name it.
-type remote struct{ server, key string }
+type remote struct{ server, key, region string }
 
 func declareRemote(fs *flag.FlagSet) *remote {
 	r := &remote{}
@@ -36,7 +41,11 @@ func (r *remote) check(environ []string) error {
 		if value, ok := strings.CutPrefix(pair, keyVariable+"="); ok && r.key == "" {
 			r.key = value
 		}
+		if value, ok := strings.CutPrefix(pair, regionVariable+"="); ok {
+			r.region = value
+		}
 	}
+	r.region = cmp.Or(r.region, defaultConfig().AWS.Region)
 	u, err := url.Parse(r.server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return &usageError{what: fmt.Sprintf("--server %q is no URL of a server", r.server), hint: "write it as http://127.0.0.1:8080"}
@@ -72,15 +81,34 @@ func (r *remote) dial(ctx context.Context, stream string, query url.Values) (*we
 	case err == nil:
 		return ws, nil
 	case answer == nil:
-		return nil, &remoteError{text: fmt.Sprintf("no server answers at %s: %v; start one with \"kineweir serve\", or name another with --server", r.server, err), retry: true}
+		return nil, r.unreached(err)
 	}
 	return nil, r.refused(answer)
 }
+
+// unreached says why a request got no answer, and what to do.
+func (r *remote) unreached(err error) error {
+	var untrusted *tls.CertificateVerificationError
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.As(err, &untrusted):
+		return &remoteError{text: fmt.Sprintf("the certificate of %s is not trusted: %v; a server that made its own keeps it in its data folder: set SSL_CERT_FILE to a copy of tls-cert.pem there", r.server, untrusted.Err)}
+	case errors.As(err, &plain), errors.Is(err, http.ErrSchemeMismatch):
+		return &remoteError{text: fmt.Sprintf("what answers at %s does not speak HTTPS; write --server http://...", r.server)}
+	}
+	return &remoteError{text: fmt.Sprintf("no server answers at %s: %v; start one with \"kineweir serve\", or name another with --server", r.server, err), retry: true}
+}
+
+// wantsTLS is what net/http answers to a request without TLS where it wants it.
+const wantsTLS = "Client sent an HTTP request to an HTTPS server."
 
 // refused makes an error of an HTTP answer.
 func (r *remote) refused(answer *http.Response) error {
 	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
 	answer.Body.Close()
+	if strings.TrimSpace(string(body)) == wantsTLS {
+		return &remoteError{text: fmt.Sprintf("the server at %s speaks HTTPS; write --server https://...", r.server)}
+	}
 	var told struct {
 		Error told `json:"error"`
 	}
@@ -92,7 +120,7 @@ func (r *remote) refused(answer *http.Response) error {
 		told.Error.Hint = "give a key with --key or in " + keyVariable
 	}
 	return &remoteError{
-		text:  told.Error.String(),
+		text: told.Error.String(), status: answer.StatusCode,
 		retry: answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode == http.StatusRequestTimeout,
 	}
 }
@@ -113,8 +141,9 @@ func (t *told) String() string {
 
 // remoteError is why a server does not do what was asked.
 type remoteError struct {
-	text  string
-	retry bool // it may do it later
+	text   string
+	status int  // of the HTTP answer; 0 for none
+	retry  bool // it may do it later
 }
 
 func (e *remoteError) Error() string { return e.text }

@@ -30,6 +30,7 @@ import (
 type oneShard struct {
 	mu      sync.Mutex
 	made    bool
+	making  int // looks at the stream that do not find it yet
 	records []datastream.Record
 	changed chan struct{}
 	hot     int // puts to refuse as too fast
@@ -38,6 +39,10 @@ type oneShard struct {
 func (e *oneShard) there(name string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.making > 0 && e.made {
+		e.making--
+		name = "that is being made"
+	}
 	if name != "yard" || !e.made {
 		return &datastream.Error{Kind: datastream.ErrNotFound, Message: "Stream " + name + " under account 000000000000 not found."}
 	}
@@ -124,6 +129,7 @@ func (keyed) Stream(r *http.Request, a ingest.Action, _ fragments.StreamName) er
 type streamServer struct {
 	*httptest.Server
 	engine *oneShard
+	region string // of signatures; "" is any
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -144,13 +150,14 @@ func newStreamServer(t *testing.T) *streamServer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s := &streamServer{engine: e}
 	mux := http.NewServeMux()
 	for _, r := range h.Routes() {
 		mux.Handle(r.Pattern, r.Handler)
 	}
 	mux.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		_, refused := sigv4.Verify(r, body, sigv4.Options{Service: "kinesis", Secret: func(k string) (string, bool) { return "the-secret-of-tests", k == "KWTEST" }})
+		_, refused := sigv4.Verify(r, body, sigv4.Options{Service: "kinesis", Region: s.region, Secret: func(k string) (string, bool) { return "the-secret-of-tests", k == "KWTEST" }})
 		if refused == nil && r.Header.Get("X-Amz-Target") == "Kinesis_20131202.CreateStream" {
 			e.mu.Lock()
 			defer e.mu.Unlock()
@@ -164,7 +171,7 @@ func newStreamServer(t *testing.T) *streamServer {
 			_ = json.NewEncoder(w).Encode(map[string]string{"__type": refused.Code, "message": refused.Message})
 		}
 	})
-	s := &streamServer{Server: httptest.NewUnstartedServer(mux), engine: e}
+	s.Server = httptest.NewUnstartedServer(mux)
 	s.Config.ConnState = func(c net.Conn, state http.ConnState) {
 		if state == http.StateHijacked {
 			s.mu.Lock()
@@ -213,8 +220,14 @@ func TestPutCommand(t *testing.T) {
 			t.Errorf("%.60s: %q %q %d", c.args, out, errs, code)
 		}
 	}
-	s.engine.made = false
+	s.region = "eu-west-1"
+	if _, errs, code := s.runCommand(t.Context(), "put", "yard", "x", "--create", "--key", "KWTEST:the-secret-of-tests"); code != 1 || !strings.Contains(errs, "another region than us-east-1; set KINEWEIR_AWS_REGION to its aws.region") {
+		t.Errorf("another region: %q %d", errs, code)
+	}
+	s.region = "us-east-1"
+	s.engine.made, s.engine.making = false, 60
 	for range 2 { // the second finds it made
+		s.engine.making += 3
 		if out, errs, code := s.runCommand(t.Context(), "put", "yard", "x", "--quiet", "--create", "--key", "KWTEST:the-secret-of-tests"); code != 0 || out+errs != "" {
 			t.Errorf("create: %q %q %d", out, errs, code)
 		}
@@ -244,6 +257,42 @@ func TestPutLines(t *testing.T) {
 	}
 	if err := p.run(t.Context(), strings.NewReader(strings.Repeat("x", maxPutLine+1))); err == nil || !strings.Contains(err.Error(), "longer than 10 MiB") {
 		t.Errorf("a long line: %v", err)
+	}
+}
+
+// TestPutRegion signs for the region of the environment.
+func TestPutRegion(t *testing.T) {
+	r := remote{server: "http://127.0.0.1:1"}
+	if err := r.check(nil); err != nil || r.region != "us-east-1" {
+		t.Errorf("the default is %q (%v)", r.region, err)
+	}
+	if err := r.check([]string{"KINEWEIR_AWS_REGION=eu-west-1"}); err != nil || r.region != "eu-west-1" {
+		t.Errorf("the environment is not asked: %q (%v)", r.region, err)
+	}
+}
+
+// TestRemoteWithoutAnswer sees that what is wrong with HTTPS is told from a
+// server that is not there.
+func TestRemoteWithoutAnswer(t *testing.T) {
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	secure.StartTLS()
+	defer secure.Close()
+	open := httptest.NewServer(http.NotFoundHandler())
+	defer open.Close()
+	for _, c := range []struct{ name, server, want string }{
+		{"a certificate of its own", secure.URL, "is not trusted: x509: certificate signed by unknown authority; a server that made its own keeps it in its data folder: set SSL_CERT_FILE"},
+		{"HTTPS without it", "http" + strings.TrimPrefix(secure.URL, "https"), "speaks HTTPS; write --server https://"},
+		{"HTTPS where there is none", "https" + strings.TrimPrefix(open.URL, "http"), "does not speak HTTPS; write --server http://"},
+		{"another server", open.URL, "is no kineweir"},
+	} {
+		for _, args := range [][]string{{"tail", "yard"}, {"put", "yard", "x"}, {"put", "yard", "x", "--create"}} {
+			var o, e bytes.Buffer
+			code := run(t.Context(), append(args, "--server", c.server), console{out: &o, err: &e, env: func() []string { return nil }})
+			if code != 1 || !strings.Contains(e.String(), c.want) || strings.Contains(e.String(), "start one") {
+				t.Errorf("%s: %v: %d %s", c.name, args, code, e.String())
+			}
+		}
 	}
 }
 
