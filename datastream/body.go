@@ -25,15 +25,15 @@ const (
 	sealHeader  = bodyHeader + 4 + saltSize + 8
 )
 
-// appendBody appends a plain body.
-func appendBody(b []byte, partitionKey string, data []byte) []byte {
-	return appendContent(append(b, bodyVersion, 0), partitionKey, data)
+// appendHead appends a plain body up to its data.
+func appendHead(b []byte, partitionKey string) []byte {
+	return appendKey(append(b, bodyVersion, 0), partitionKey)
 }
 
-func appendContent(b []byte, partitionKey string, data []byte) []byte {
+// appendKey appends a content up to its data.
+func appendKey(b []byte, partitionKey string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(partitionKey)))
-	b = append(b, partitionKey...)
-	return append(b, data...)
+	return append(b, partitionKey...)
 }
 
 var errBody = errors.New("the record is not one of ours")

@@ -182,7 +182,7 @@ func (c *sealer) seal(b []byte, n *binding, stream uint64, shard uint32, partiti
 	b = append(b, c.salt[:]...)
 	b = binary.BigEndian.AppendUint64(b, c.counter.Add(1))
 	content := len(b)
-	b = appendContent(b, partitionKey, data)
+	b = append(appendKey(b, partitionKey), data...)
 	n.of(b[start:], stream, shard)
 	return c.aead.Seal(b[:content], n.nonce[:], b[content:], n.bound[:]) // in place
 }

@@ -138,7 +138,7 @@ func TestSealedBinding(t *testing.T) {
 }
 
 func FuzzBody(f *testing.F) {
-	f.Add(appendBody(nil, "key", []byte("data")))
+	f.Add(append(appendHead(nil, "key"), "data"...))
 	f.Add([]byte{1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Add([]byte{1, 1, 0, 0, 0, 1})
 	e := &Engine{}

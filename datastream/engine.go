@@ -56,7 +56,8 @@ type Engine struct {
 	byID   sync.Map // uint64 to *stream
 	ids    idBlock
 
-	scratches sync.Pool // of *scratch
+	scratches  sync.Pool // of *scratch
+	workspaces sync.Pool // of *workspace
 
 	closing chan struct{} // closed by Close
 	fatal   chan struct{}

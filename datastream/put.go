@@ -3,6 +3,7 @@ package datastream
 import (
 	"context"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/kineweir/kineweir/datastream/segment"
@@ -12,7 +13,7 @@ import (
 type Put struct {
 	PartitionKey string   // 1 to 256 characters; may be "" in a stream with automatic distribution
 	ExplicitHash *HashKey // instead of the partition key's hash
-	Data         []byte
+	Data         []byte   // the caller's again when Put returns
 }
 
 // PutOptions belong to all records of a Put.
@@ -54,7 +55,9 @@ func (e *Engine) Put(ctx context.Context, name string, puts []Put, o PutOptions)
 			return nil, err
 		}
 	}
-	routes := make([]*shard, len(puts))
+	w := e.workspace(len(puts))
+	defer e.giveBack(w)
+	routes := w.routes
 	if p, err = e.route(ctx, s, puts, routes); err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func (e *Engine) Put(ctx context.Context, name string, puts []Put, o PutOptions)
 	if e.limits.Throttle {
 		e.throttlePuts(s, p, puts, routes, results, began)
 	}
-	e.keep(ctx, s, puts, routes, results, sealer, size)
+	e.keep(ctx, s, puts, w, results, sealer, size)
 	s.figures.countPut(puts, routes, results, o.Batch, time.Since(began))
 	return results, nil
 }
@@ -174,27 +177,61 @@ func (e *Engine) throttlePuts(s *stream, p *picture, puts []Put, routes []*shard
 	}
 }
 
-// keep hands what was not throttled to the log and waits for the outcome.
-func (e *Engine) keep(ctx context.Context, s *stream, puts []Put, routes []*shard, results []PutResult, sealer *sealer, size int) {
-	overhead := bodyHeader + 2 // the length of a partition key takes at most two bytes
-	var n *binding
-	if sealer != nil {
-		overhead, n = sealHeader+2+tagSize, new(binding)
+// workspace is the memory of one Put, which the log has no part in: it copies
+// what it is given.
+type workspace struct {
+	routes []*shard
+	items  []segment.Item
+	slab   []byte // the bodies, or their heads, one behind the other
+}
+
+// keptSlab is the largest slab that is kept for the next Put, in bytes.
+const keptSlab = 1 << 20
+
+// workspace is room for so many records.
+func (e *Engine) workspace(records int) *workspace {
+	w, _ := e.workspaces.Get().(*workspace)
+	if w == nil || cap(w.routes) < records {
+		w = &workspace{routes: make([]*shard, records), items: make([]segment.Item, 0, records)}
 	}
-	slab := make([]byte, 0, size+len(puts)*overhead) // all bodies of the call, one allocation
-	items := make([]segment.Item, 0, len(puts))
+	w.routes = w.routes[:records]
+	return w
+}
+
+// giveBack lets go of what a Put has left in its workspace.
+func (e *Engine) giveBack(w *workspace) {
+	clear(w.routes)
+	clear(w.items)
+	w.items, w.slab = w.items[:0], w.slab[:0]
+	if cap(w.slab) > keptSlab {
+		w.slab = nil
+	}
+	e.workspaces.Put(w)
+}
+
+// keep hands what was not throttled to the log and waits for the outcome.
+func (e *Engine) keep(ctx context.Context, s *stream, puts []Put, w *workspace, results []PutResult, sealer *sealer, size int) {
+	var n *binding
+	need := headSize(puts)
+	if sealer != nil {
+		n, need = new(binding), size+len(puts)*(sealHeader+2+tagSize) // the length of a partition key takes at most two bytes
+	}
+	routes, items, slab := w.routes, w.items, slices.Grow(w.slab, need)
 	for i := range puts {
 		if results[i].Err != nil {
 			continue
 		}
-		start := len(slab)
+		start, item := len(slab), segment.Item{Key: s.segmentKey(routes[i].index)}
 		if sealer != nil {
 			slab = sealer.seal(slab, n, s.id, routes[i].index, puts[i].PartitionKey, puts[i].Data)
+			item.Body = slab[start:]
 		} else {
-			slab = appendBody(slab, puts[i].PartitionKey, puts[i].Data)
+			slab = appendHead(slab, puts[i].PartitionKey)
+			item.Head, item.Body = slab[start:], puts[i].Data
 		}
-		items = append(items, segment.Item{Key: s.segmentKey(routes[i].index), Body: slab[start:len(slab):len(slab)]})
+		items = append(items, item)
 	}
+	w.items, w.slab = items, slab
 	if len(items) == 0 {
 		return
 	}
@@ -212,6 +249,14 @@ func (e *Engine) keep(ctx context.Context, s *stream, puts []Put, routes []*shar
 		}
 		item++
 	}
+}
+
+// headSize is what all of the puts' heads take, at most.
+func headSize(puts []Put) (size int) {
+	for i := range puts {
+		size += bodyHeader + 2 + len(puts[i].PartitionKey)
+	}
+	return size
 }
 
 // append stamps items and appends them, in one step, so that within a shard

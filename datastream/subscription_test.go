@@ -301,7 +301,7 @@ func TestPushLatency(t *testing.T) {
 	}
 	sub := mustSubscribe(t, e, "c", 0, Start{From: Latest})
 	var took []time.Duration
-	sent := make(chan time.Time, 1)
+	sent := make(chan time.Time) // without room: else a batch might have two records
 	go func() {
 		for range 500 {
 			time.Sleep(200 * time.Microsecond)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 )
@@ -11,6 +12,7 @@ import (
 // Pending is the outcome, still to come, of one Append.
 type Pending struct {
 	entries []entry
+	one     [1]entry // entries, when there is one
 	bytes   int64
 	done    chan struct{}
 	err     error // set before done is closed
@@ -29,7 +31,7 @@ type entry struct {
 // or not yet sealed. When sealing can not go on for want of room on the device,
 // records are refused with journal.ErrFull until it can.
 //
-// The items are the caller's again when it returns, but not their bodies.
+// The items are the caller's again when it returns.
 func (s *Store) Append(items []Item) *Pending {
 	p := &Pending{done: make(chan struct{})}
 	if len(items) == 0 {
@@ -37,12 +39,16 @@ func (s *Store) Append(items []Item) *Pending {
 		return p
 	}
 	for i := range items {
-		if len(items[i].Body) > MaxBody {
-			return p.refused(fmt.Errorf("append a record of %d bytes: %w", len(items[i].Body), journal.ErrTooLarge))
+		size := items[i].size()
+		if size > MaxBody {
+			return p.refused(fmt.Errorf("append a record of %d bytes: %w", size, journal.ErrTooLarge))
 		}
-		p.bytes += int64(len(items[i].Body)) + recordCost
+		p.bytes += int64(size) + recordCost
 	}
-	p.entries = make([]entry, len(items))
+	p.entries = p.one[:]
+	if len(items) > 1 {
+		p.entries = make([]entry, len(items))
+	}
 	s.shards.hold(p.entries, items)
 
 	s.order.Lock()
@@ -84,14 +90,25 @@ func (s *Store) admit(bytes int64) error {
 	}
 }
 
-// send puts a record into the lane. The caller holds order.
+// send puts a record into the lane. A lane that shares has the only copy of it.
+// The caller holds order.
 func (s *Store) send(e *entry, it *Item) {
 	sh := e.shard
 	sh.stamped = max(sh.stamped, it.Arrived)
-	e.arrived, e.body = sh.stamped, it.Body
+	e.arrived = sh.stamped
 	s.scratch = le.AppendUint64(s.scratch[:0], uint64(e.arrived))
-	s.scratch = append(s.scratch, e.body...)
-	e.future = s.lane.Append(laneRecord, sh.laneKey, s.scratch)
+	s.scratch = append(s.scratch, it.Head...)
+	var payload []byte
+	if s.share != nil {
+		e.future, payload = s.share.AppendShared(laneRecord, sh.laneKey, s.scratch, it.Body)
+	} else {
+		s.scratch = append(s.scratch, it.Body...)
+		e.future = s.lane.Append(laneRecord, sh.laneKey, s.scratch)
+		payload = slices.Clone(s.scratch)
+	}
+	if payload != nil {
+		e.body = payload[entryHead:]
+	}
 	if cap(s.scratch) > flushBytes {
 		s.scratch = nil // one large record does not hold on to its room
 	}
@@ -134,11 +151,31 @@ func (s *Store) publish() {
 		if !ok {
 			return
 		}
-		for _, p := range batch {
-			s.settle(p)
+		for len(batch) > 0 {
+			n := settled(batch)
+			s.settle(batch[:n])
+			batch = batch[n:]
 		}
 	}
 }
+
+// settled waits until the lane has settled the first of the calls, and returns
+// how many it has settled by then: those that share a frame are made visible
+// together.
+func settled(batch []*Pending) int {
+	<-batch[0].last().Done()
+	n := 1
+	for ; n < len(batch); n++ {
+		select {
+		case <-batch[n].last().Done():
+		default:
+			return n
+		}
+	}
+	return n
+}
+
+func (p *Pending) last() journal.Future { return p.entries[len(p.entries)-1].future }
 
 // take waits for something to publish, and starts a new table when the active
 // one is full: as only the publisher adds to a table, none is sealed half-way.
@@ -171,39 +208,44 @@ func (s *Store) rotate() {
 	s.room.Broadcast()
 }
 
-// settle waits until the lane has settled a call's records, and makes visible
-// those that are durable.
-func (s *Store) settle(p *Pending) {
-	last := p.entries[len(p.entries)-1].future
-	<-last.Done()
-	if _, err := last.Outcome(); err != nil {
-		// A refusal does not wait for what was appended before it.
-		for i := range p.entries {
-			<-p.entries[i].future.Done()
-		}
-	}
+// settle makes visible those records of the calls that are durable, and tells
+// the callers.
+func (s *Store) settle(batch []*Pending) {
 	t := s.active
-	end, visible, bytes := t.end, 0, int64(0)
-	for i := range p.entries {
-		e := &p.entries[i]
-		position, err := e.future.Outcome()
-		if err != nil {
-			p.err = cmp.Or(p.err, err)
-			continue
+	var visible int
+	var bytes, queued int64
+	end := t.end
+	for _, p := range batch {
+		if _, err := p.last().Outcome(); err != nil {
+			// A refusal does not wait for what was appended before it.
+			for i := range p.entries {
+				<-p.entries[i].future.Done()
+			}
 		}
-		t.add(e.shard, Record{Position: position, Arrived: e.arrived, Body: e.body})
-		end = position.Next()
-		visible++
-		bytes += int64(len(e.body)) + recordCost
-		e.body = nil
+		for i := range p.entries {
+			e := &p.entries[i]
+			position, err := e.future.Outcome()
+			if err != nil {
+				p.err = cmp.Or(p.err, err)
+				continue
+			}
+			t.add(e.shard, Record{Position: position, Arrived: e.arrived, Body: e.body})
+			end = position.Next()
+			visible++
+			bytes += int64(len(e.body)) + recordCost
+			e.body = nil
+		}
+		release(p.entries)
+		queued += p.bytes
 	}
 	s.count.appended.Add(uint64(visible))
-	release(p.entries)
 	s.mu.Lock()
-	s.queued -= p.bytes
+	s.queued -= queued
 	t.grow(visible, bytes, end)
 	s.rotate()
 	s.room.Broadcast()
 	s.mu.Unlock()
-	close(p.done)
+	for _, p := range batch {
+		close(p.done)
+	}
 }

@@ -27,7 +27,7 @@ func TestAppendBounds(t *testing.T) {
 		t.Error("a part of a refused call was kept")
 	}
 	// The largest, several frames of them, an empty one, a negative arrival.
-	items := []Item{{k, 5, large}, {k, -1, nil}, {k, 6, large}, {k, 6, []byte("x")}}
+	items := []Item{{Key: k, Arrived: 5, Body: large}, {Key: k, Arrived: -1}, {Key: k, Arrived: 6, Body: large}, {Key: k, Arrived: 6, Body: []byte("x")}}
 	positions := r.put(t, items...)
 	for range 2 {
 		var want []Record
@@ -72,16 +72,16 @@ func TestArrivalNeverGoesBack(t *testing.T) {
 	r := newRig(t, 20_000)
 	k := Key{Stream: 1}
 	now := time.Now().UnixMilli()
-	r.put(t, Item{k, now, nil}, Item{k, now - 5, nil}, Item{Key{Stream: 2}, now - 5, nil})
-	r.put(t, Item{k, now - 7, nil})
+	r.put(t, Item{Key: k, Arrived: now}, Item{Key: k, Arrived: now - 5}, Item{Key: Key{Stream: 2}, Arrived: now - 5})
+	r.put(t, Item{Key: k, Arrived: now - 7})
 	r.reopen(t)
-	r.put(t, Item{k, now - 9, nil}, Item{Key{Stream: 2}, now, make([]byte, 20_000)})
+	r.put(t, Item{Key: k, Arrived: now - 9}, Item{Key: Key{Stream: 2}, Arrived: now, Body: make([]byte, 20_000)})
 	r.sealAll(t)
 	r.reopen(t)
 	if r.Stats().Files == 0 || r.Stats().MemBytes != 0 {
 		t.Fatal("not sealed")
 	}
-	r.put(t, Item{k, now - 11, nil}, Item{k, now + 1, nil})
+	r.put(t, Item{Key: k, Arrived: now - 11}, Item{Key: k, Arrived: now + 1})
 	rs := r.readAll(t, k, 100, 100)
 	if len(rs) != 6 {
 		t.Fatalf("%d records", len(rs))
@@ -190,7 +190,7 @@ func TestClose(t *testing.T) {
 	r := newRig(t, 1<<20)
 	k := Key{Stream: 1}
 	wake := r.Wake(Key{Stream: 2})
-	p := r.Append([]Item{{k, 1, []byte("a")}})
+	p := r.Append([]Item{{Key: k, Arrived: 1, Body: []byte("a")}})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.Wait(gone); err != nil && !errors.Is(err, context.Canceled) {
@@ -210,7 +210,7 @@ func TestClose(t *testing.T) {
 	<-wake
 	<-r.Wake(k)
 	<-r.Wake(Key{Stream: 3})
-	if err := r.Append([]Item{{k, 1, []byte("b")}}).Wait(t.Context()); !errors.Is(err, journal.ErrClosed) {
+	if err := r.Append([]Item{{Key: k, Arrived: 1, Body: []byte("b")}}).Wait(t.Context()); !errors.Is(err, journal.ErrClosed) {
 		t.Errorf("append: %v", err)
 	}
 	if _, _, err := r.Read(k, journal.Position{}, 1, 1, nil); !errors.Is(err, journal.ErrClosed) {

@@ -22,7 +22,7 @@ func (r *rig) fill(t *testing.T, k Key, n int, start, step int64) []Record {
 	for len(records) < n {
 		items := make([]Item, min(5, n-len(records)))
 		for i := range items {
-			items[i] = Item{k, start + int64(len(records)+i)*step, bodyOf(uint64(len(records)+i), 1000)}
+			items[i] = Item{Key: k, Arrived: start + int64(len(records)+i)*step, Body: bodyOf(uint64(len(records)+i), 1000)}
 		}
 		for i, p := range r.put(t, items...) {
 			records = append(records, Record{Position: p, Arrived: items[i].Arrived, Body: items[i].Body})

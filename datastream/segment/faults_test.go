@@ -57,7 +57,7 @@ func (r *rig) feed(t *testing.T, calls int) (kept [2][]Record, err error) {
 	for n := range calls {
 		items := make([]Item, 2)
 		for i := range items {
-			items[i] = Item{Key{Stream: uint64(1 + i)}, time.Now().UnixMilli(), bodyOf(uint64(n), 900)}
+			items[i] = Item{Key: Key{Stream: uint64(1 + i)}, Arrived: time.Now().UnixMilli(), Body: bodyOf(uint64(n), 900)}
 		}
 		p := r.Append(items)
 		if err = p.Wait(t.Context()); err != nil {

@@ -86,11 +86,11 @@ func killWriter(r *rig, w, n int, rng *rand.Rand) {
 	for {
 		items := make([]Item, 1+rng.IntN(20))
 		for i := range items {
-			items[i] = Item{killKey(w, n+i), time.Now().UnixMilli() - rng.Int64N(10), killBody(w, n+i)}
+			items[i] = Item{Key: killKey(w, n+i), Arrived: time.Now().UnixMilli() - rng.Int64N(10), Body: killBody(w, n+i)}
 		}
 		count := len(items)
 		now := time.Now().UnixMilli()
-		items = append(items, Item{Key{killShort, 1}, now, bodyOf(1, 300)}, Item{Key{killGone, 1}, now, bodyOf(1, 300)})
+		items = append(items, Item{Key: Key{killShort, 1}, Arrived: now, Body: bodyOf(1, 300)}, Item{Key: Key{killGone, 1}, Arrived: now, Body: bodyOf(1, 300)})
 		p := r.Append(items)
 		if err := p.Wait(context.Background()); err != nil {
 			ledger("error %v", err)

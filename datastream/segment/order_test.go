@@ -138,7 +138,7 @@ func TestNotBeforeDurable(t *testing.T) {
 	})
 	wake := r.Wake(k)
 	now := time.Now().UnixMilli()
-	p := r.Append([]Item{{k, now, []byte("a")}})
+	p := r.Append([]Item{{Key: k, Arrived: now, Body: []byte("a")}})
 	<-entered
 	time.Sleep(10 * time.Millisecond)
 	if rs, next, err := r.Read(k, journal.Position{}, 1, 1, nil); len(rs) != 0 || next != (journal.Position{}) || err != nil {

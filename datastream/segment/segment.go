@@ -34,12 +34,16 @@ type Key struct {
 	Shard  uint32
 }
 
-// Item is a record to append.
+// Item is a record to append. What is kept, and read, as its body is Head and
+// then Body.
 type Item struct {
 	Key     Key
-	Arrived int64  // unix ms; raised to that of the shard's record before it
-	Body    []byte // handed over: never modified afterwards
+	Arrived int64 // unix ms; raised to that of the shard's record before it
+	Body    []byte
+	Head    []byte // what is to stand before Body, which then need not be copied for it
 }
+
+func (it *Item) size() int { return len(it.Head) + len(it.Body) }
 
 // Record is a record as it is read.
 type Record struct {

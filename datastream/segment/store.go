@@ -19,6 +19,7 @@ import (
 type Store struct {
 	opts  Options
 	lane  journal.Journal
+	share journal.Sharer // the lane, if it can
 	fs    vfs.FS
 	log   *slog.Logger
 	life  context.Context // ended by Close
@@ -29,7 +30,7 @@ type Store struct {
 	kick  chan struct{}  // room may have been made: sealing need not wait longer
 
 	order   sync.Mutex // held by one Append at a time: the order of the lane is that of the queue
-	scratch []byte     // an entry on its way into the lane; under order
+	scratch []byte     // an entry, or its head, on its way into the lane; under order
 
 	shards shards
 
@@ -85,6 +86,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		opts: o, lane: o.Lane, fs: o.FS, log: o.Logger, active: new(table),
 		fatal: make(chan struct{}), done: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
+	s.share, _ = o.Lane.(journal.Sharer)
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	s.work.L, s.full.L, s.room.L = &s.mu, &s.mu, &s.mu
 	s.shards.byKey = make(map[Key]*shard)

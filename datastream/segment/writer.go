@@ -11,12 +11,16 @@ import (
 // flushBytes is how much is gathered before it is written.
 const flushBytes = 1 << 20
 
+// ahead is how much may be on its way to the device.
+const ahead = 32 << 20
+
 // writer writes a sealed file from front to back. Shards are added in order.
 type writer struct {
 	out    vfs.File
 	id     identity
 	buf    []byte // not yet written
 	base   int64  // where buf belongs in the file
+	pushed int64  // up to where the device has it
 	index  []byte
 	places []place
 	total  uint64 // records
@@ -93,13 +97,29 @@ func (w *writer) block(k Key, records []Record) int {
 	return n
 }
 
+// flush writes what was gathered and sends it on its way to the device. It waits
+// when more than ahead is on its way: a table never stands in the way of the
+// lane with more than that.
 func (w *writer) flush() error {
 	if _, err := w.out.WriteAt(w.buf, w.base); err != nil {
 		return err
 	}
+	begun := w.base
 	w.base += int64(len(w.buf))
 	w.buf = w.buf[:0]
-	return nil
+	p, ok := w.out.(vfs.Pusher)
+	if !ok {
+		return nil
+	}
+	if err := p.Push(begun, w.base-begun, false); err != nil {
+		return err
+	}
+	if w.base-w.pushed <= ahead {
+		return nil
+	}
+	half := (w.base - w.pushed) / 2
+	w.pushed += half
+	return p.Push(w.pushed-half, half, true)
 }
 
 // finish writes the index, the directory and the footer, and syncs. It returns

@@ -78,7 +78,7 @@ func (h *Handler) putRecords(ctx context.Context, c *call, in *putRecordsInput) 
 	return out, nil
 }
 
-// batchOf are the records of a call, whose data is handed over.
+// batchOf are the records of a call.
 func batchOf(s *datastream.Stream, records []putRecordsEntry) ([]datastream.Put, error) {
 	puts := make([]datastream.Put, len(records))
 	total := 0

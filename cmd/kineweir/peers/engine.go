@@ -29,6 +29,19 @@ func engineLoads(ctx context.Context, b *bench) error {
 	return nil
 }
 
+// coreLoads measures the engine and the bare disk by turns.
+func coreLoads(ctx context.Context, b *bench) error {
+	for round := range b.rounds {
+		if err := raw(ctx, b); err != nil {
+			return err
+		}
+		if err := withEngine(ctx, b, round); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // withEngine puts through the whole engine: partition hash, shard, lane, sealing.
 func withEngine(ctx context.Context, b *bench, round int) error {
 	dir := filepath.Join(b.dir, fmt.Sprint("engine", round))

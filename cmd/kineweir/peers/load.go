@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime/pprof"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -43,6 +47,10 @@ func (b *bench) measure(ctx context.Context, name string, workers int, cpu func(
 	var all []time.Duration
 	var failed error
 	var wg sync.WaitGroup
+	profiled, err := b.profile(name)
+	if err != nil {
+		return err
+	}
 	before, begun := cpu(), time.Now()
 	for w := range workers {
 		wg.Go(func() {
@@ -70,6 +78,9 @@ func (b *bench) measure(ctx context.Context, name string, workers int, cpu func(
 	}
 	wg.Wait()
 	total.took, total.cpu = time.Since(begun), cpu()-before
+	if err := profiled(); err != nil {
+		return err
+	}
 	if failed != nil {
 		return failed
 	}
@@ -77,6 +88,30 @@ func (b *bench) measure(ctx context.Context, name string, workers int, cpu func(
 	total.p50, total.p99 = all[len(all)/2], all[len(all)*99/100]
 	b.keep(name, total)
 	return nil
+}
+
+// profile begins the profile of a load and returns what ends it.
+func (b *bench) profile(name string) (end func() error, err error) {
+	if b.profiles == "" {
+		return func() error { return nil }, nil
+	}
+	word := strings.Map(func(r rune) rune {
+		if strings.ContainsRune(" ,/:", r) {
+			return '-'
+		}
+		return r
+	}, name)
+	f, err := os.Create(filepath.Join(b.profiles, fmt.Sprintf("%s.%d.pprof", word, len(b.found[name]))))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 func (b *bench) keep(name string, r result) {

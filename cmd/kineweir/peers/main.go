@@ -23,35 +23,38 @@ type bench struct {
 	rounds int
 	found  map[string][]result
 	order  []string
+	// profiles is a folder for a CPU profile of each load, "" for none.
+	profiles string
 }
 
 func main() {
 	dir := flag.String("dir", ".", "measure the disk of this `FOLDER`")
 	span := flag.Duration("span", 2*time.Second, "run each load for this long in each round")
 	rounds := flag.Int("rounds", 3, "repeat everything so often and take medians")
-	only := flag.String("only", "", "of engine, http: only this part")
+	only := flag.String("only", "", "of engine, http: only this part; core: the engine without its rivals")
+	profiles := flag.String("profiles", "", "write a CPU profile of each load, as this process sees it, into this `FOLDER`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *dir, *only, *span, *rounds); err != nil {
+	if err := run(ctx, *dir, *only, *profiles, *span, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, dir, only string, span time.Duration, rounds int) error {
+func run(ctx context.Context, dir, only, profiles string, span time.Duration, rounds int) error {
 	scratch, err := os.MkdirTemp(dir, "kineweir-peers-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	b := &bench{dir: scratch, span: span, rounds: rounds, found: map[string][]result{}}
+	b := &bench{dir: scratch, span: span, rounds: rounds, found: map[string][]result{}, profiles: profiles}
 	parts := []struct {
 		name string
 		run  func(context.Context, *bench) error
-	}{{"engine", engineLoads}, {"http", httpLoads}}
+	}{{"engine", engineLoads}, {"core", coreLoads}, {"http", httpLoads}}
 	for _, p := range parts {
-		if only != "" && only != p.name {
+		if only != p.name && (only != "" || p.name == "core") {
 			continue
 		}
 		if err := p.run(ctx, b); err != nil {

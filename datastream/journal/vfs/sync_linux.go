@@ -15,3 +15,16 @@ func syncData(f *os.File) error {
 	}
 	return nil
 }
+
+// Push is sync_file_range.
+func (f osFile) Push(offset, length int64, wait bool) error {
+	flags := unix.SYNC_FILE_RANGE_WRITE
+	if wait {
+		flags |= unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	}
+	err := ignoringEINTR(func() error { return unix.SyncFileRange(int(f.Fd()), offset, length, flags) })
+	if err == nil || err == unix.ENOSYS || err == unix.EINVAL || err == unix.EOPNOTSUPP {
+		return nil // where there is no such call, Sync does it all
+	}
+	return &fs.PathError{Op: "sync_file_range", Path: f.Name(), Err: err}
+}

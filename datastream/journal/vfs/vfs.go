@@ -30,6 +30,15 @@ type File interface {
 	Size() (int64, error)
 }
 
+// Pusher is a File that can send bytes on their way to the device before Sync
+// wants all of them there at once, so that a large file is no burden to those
+// who sync small ones meanwhile. It makes nothing durable.
+type Pusher interface {
+	// Push begins to write out what was written at an offset, and with wait
+	// returns when that is done. An error is as final as one of Sync.
+	Push(offset, length int64, wait bool) error
+}
+
 // FS is a file system. Names are paths.
 type FS interface {
 	// MkdirAll makes a directory and its parents, durably.

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"hash/crc32"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 )
@@ -11,63 +12,134 @@ type batch struct {
 	buf    []byte
 	count  int
 	commit *journal.Commit
+	shared bool   // entries are read where they are: buf is never written over
+	crc    uint32 // CRC-32C of the body up to summed
+	summed int
 }
+
+// sumBytes is how much of a body is summed at once: little enough to be in the
+// processor's nearest cache still, after it was copied there.
+const sumBytes = 8 << 10
 
 // keptBatches is how many emptied batches are kept: one being filled, one
 // being committed and one in between need no new memory.
 const keptBatches = 3
 
+// Shared batches are cut out of pieces of memory as large as a frame at most
+// becomes; what is left of a piece when it is too small to begin a frame in is
+// given up.
+const leastShared = 64 << 10
+
+var _ journal.Sharer = (*Lane)(nil)
+
 // Append encodes the entry into the frame being filled.
 func (l *Lane) Append(kind journal.Kind, key string, payload []byte) journal.Future {
-	if len(key) > journal.MaxKey || len(payload) > journal.MaxPayload {
+	future, _ := l.append(kind, key, payload, nil, false)
+	return future
+}
+
+// AppendShared encodes the entry into the frame being filled, whose memory is
+// not used again.
+func (l *Lane) AppendShared(kind journal.Kind, key string, head, body []byte) (journal.Future, []byte) {
+	return l.append(kind, key, head, body, true)
+}
+
+func (l *Lane) append(kind journal.Kind, key string, head, body []byte, share bool) (journal.Future, []byte) {
+	length := len(head) + len(body)
+	if len(key) > journal.MaxKey || length > journal.MaxPayload {
 		return journal.Failed(fmt.Errorf("append %d bytes of key and %d of payload: %w",
-			len(key), len(payload), journal.ErrTooLarge))
+			len(key), length, journal.ErrTooLarge)), nil
 	}
-	size := maxEntryHead + len(key) + len(payload)
+	size := maxEntryHead + len(key) + length
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.refusing == nil && l.queued > 0 && l.queued+size > l.opts.QueueBytes {
 		l.room.Wait()
 	}
 	if l.refusing != nil {
-		return journal.Failed(l.refusing)
+		return journal.Failed(l.refusing), nil
 	}
 	b := l.filling
-	if b != nil && (len(b.buf)+size > l.opts.FrameBytes || b.count == maxCount) {
+	if b != nil && !b.takes(size, l.opts.FrameBytes, share) {
 		l.full = append(l.full, b)
+		l.keepRest(b)
 		b = nil
 	}
 	if b == nil {
-		b = l.newBatch()
+		b = l.newBatch(size, share)
 		l.filling = b
 		l.work.Signal()
 	}
 	before := len(b.buf)
-	b.buf = appendEntry(b.buf, kind, key, payload)
+	b.buf = appendEntry(b.buf, kind, key, head, body)
+	if len(b.buf)-b.summed >= sumBytes {
+		b.sum()
+	}
 	l.queued += len(b.buf) - before
 	future := b.commit.Future(uint16(b.count))
 	b.count++
-	return future
+	if !share {
+		return future, nil
+	}
+	return future, b.buf[len(b.buf)-length : len(b.buf) : len(b.buf)]
+}
+
+// takes reports whether there is room for an entry, which may be shared.
+func (b *batch) takes(size, frameBytes int, share bool) bool {
+	if share && (!b.shared || len(b.buf)+size > cap(b.buf)) {
+		return false
+	}
+	return len(b.buf)+size <= frameBytes && b.count < maxCount
+}
+
+// sum brings the checksum up to date.
+func (b *batch) sum() uint32 {
+	b.crc = crc32.Update(b.crc, castagnoli, b.buf[b.summed:])
+	b.summed = len(b.buf)
+	return b.crc
 }
 
 // newBatch takes an emptied one or makes one. The caller holds mu.
-func (l *Lane) newBatch() *batch {
+func (l *Lane) newBatch(size int, share bool) *batch {
 	var b *batch
-	if n := len(l.emptied); n > 0 {
+	switch n := len(l.emptied); {
+	case share:
+		b = &batch{buf: l.piece(headerSize + size), shared: true}
+	case n > 0:
 		b, l.emptied = l.emptied[n-1], l.emptied[:n-1]
-	} else {
+	default:
 		b = &batch{buf: make([]byte, headerSize, 64<<10)}
 	}
+	b.summed = headerSize
 	b.commit = journal.NewCommit()
 	return b
 }
 
-// reuse empties a batch and keeps it, unless one large entry made its buffer
-// too large to hold on to. The caller holds mu.
+// piece is the space of a header with memory for a shared batch behind it. The
+// caller holds mu.
+func (l *Lane) piece(size int) []byte {
+	if cap(l.rest) < max(size, leastShared) {
+		l.rest = make([]byte, 0, max(size, l.opts.FrameBytes))
+	}
+	piece := l.rest[:headerSize]
+	l.rest = nil
+	return piece
+}
+
+// keepRest keeps the memory behind a shared batch that takes no more entries.
+// The caller holds mu.
+func (l *Lane) keepRest(b *batch) {
+	if b.shared {
+		l.rest = b.buf[len(b.buf):]
+	}
+}
+
+// reuse empties a batch and keeps it, unless it is shared, or one large entry
+// made its buffer too large to hold on to. The caller holds mu.
 func (l *Lane) reuse(b *batch) {
-	if len(l.emptied) >= keptBatches || cap(b.buf) > 2*l.opts.FrameBytes+headerSize {
+	if b.shared || len(l.emptied) >= keptBatches || cap(b.buf) > 2*l.opts.FrameBytes+headerSize {
 		return
 	}
-	b.buf, b.count, b.commit = b.buf[:headerSize], 0, nil
+	*b = batch{buf: b.buf[:headerSize]}
 	l.emptied = append(l.emptied, b)
 }

@@ -22,7 +22,8 @@ func (l *Lane) run() {
 		if b == nil {
 			break
 		}
-		l.settle(b, l.commit(b.buf, header{kind: typeEntries, count: uint16(b.count)}, l.opts.ReserveBytes))
+		h := header{kind: typeEntries, count: uint16(b.count), bodyCRC: b.sum()}
+		l.settle(b, l.commit(b.buf, h, l.opts.ReserveBytes))
 	}
 	if !l.hasFailed() {
 		l.farewell()
@@ -52,6 +53,7 @@ func (l *Lane) next() *batch {
 		}
 		if b := l.filling; b != nil {
 			l.filling = nil
+			l.keepRest(b)
 			return b
 		}
 		if l.refusing != nil {
@@ -96,9 +98,9 @@ func (l *Lane) settle(b *batch, err error) {
 }
 
 // commit writes one frame and makes it durable; the first headerSize bytes of
-// frame are for its header, and reserve is the room to leave free. Before it
-// refuses for want of room it gives up the spares. ErrFull leaves the lane as it
-// was; any other error has ended it.
+// frame are for its header, of which h says what the frame holds, and reserve is
+// the room to leave free. Before it refuses for want of room it gives up the
+// spares. ErrFull leaves the lane as it was; any other error has ended it.
 func (l *Lane) commit(frame []byte, h header, reserve int64) error {
 	err := l.tryCommit(frame, h, reserve)
 	for errors.Is(err, journal.ErrFull) && l.giveBack() {
@@ -123,7 +125,7 @@ func (l *Lane) tryCommit(frame []byte, h header, reserve int64) error {
 	f := l.active
 	h.salt, h.number, h.epoch = f.salt, l.link.number+1, l.epoch
 	h.committed, h.chain = l.link.number, l.link.chain
-	h.seal(frame)
+	h.sealSummed(frame)
 	if _, err := l.out.WriteAt(frame, f.size); err != nil {
 		return l.cutBack(err)
 	}

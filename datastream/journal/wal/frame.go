@@ -87,9 +87,13 @@ func (h *header) size() int64 { return headerSize + int64(h.length) }
 // seal fills the header space at the start of frame from h and the body behind
 // it, and completes h with the lengths and CRCs.
 func (h *header) seal(frame []byte) {
-	body := frame[headerSize:]
-	h.length = uint32(len(body))
-	h.bodyCRC = checksum(body)
+	h.bodyCRC = checksum(frame[headerSize:])
+	h.sealSummed(frame)
+}
+
+// sealSummed is seal for who has put the body's CRC into h.
+func (h *header) sealSummed(frame []byte) {
+	h.length = uint32(len(frame) - headerSize)
 	b := frame[:headerSize]
 	copy(b, frameMagic[:])
 	b[4], b[5] = frameFormat, h.kind
@@ -151,13 +155,21 @@ func parseHeader(b []byte) (header, error) {
 	return h, nil
 }
 
-// appendEntry encodes an entry behind b. Key and payload are within bounds.
-func appendEntry(b []byte, kind journal.Kind, key string, payload []byte) []byte {
+// appendEntry encodes an entry behind b, with the parts of its payload one after
+// the other. Key and payload are within bounds.
+func appendEntry(b []byte, kind journal.Kind, key string, payload ...[]byte) []byte {
+	length := 0
+	for _, part := range payload {
+		length += len(part)
+	}
 	b = append(b, byte(kind))
 	b = binary.AppendUvarint(b, uint64(len(key)))
-	b = binary.AppendUvarint(b, uint64(len(payload)))
+	b = binary.AppendUvarint(b, uint64(length))
 	b = append(b, key...)
-	return append(b, payload...)
+	for _, part := range payload {
+		b = append(b, part...)
+	}
+	return b
 }
 
 // rawEntry is an entry as it lies in a body.

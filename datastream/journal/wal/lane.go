@@ -99,6 +99,7 @@ type Lane struct {
 	filling  *batch           // takes entries; nil if none came since it was taken
 	full     []*batch         // closed batches, in order
 	emptied  []*batch         // for reuse
+	rest     []byte           // memory for the next shared batch, of no length
 	queued   int              // bytes of entries not yet settled
 	refusing error            // what Append answers, once nothing more is accepted
 	failure  error            // what ended the lane, if not Close
