@@ -124,7 +124,7 @@ func refusals() []refusal {
 func streamRefusals() []refusal {
 	return []refusal{
 		{"CreateStream", `{"StreamName":"s","ShardCount":1}`, codeInUse, "Stream s under account $A already exists."},
-		{"CreateStream", `{"StreamName":"n"}`, codeValidation, "ShardCount is required for a stream in PROVISIONED mode."},
+		{"CreateStream", `{"StreamName":"n","StreamModeDetails":{"StreamMode":"PROVISIONED"}}`, codeValidation, "ShardCount is required for a stream in PROVISIONED mode."},
 		{"CreateStream", `{"StreamName":"n","ShardCount":1,"WarmThroughputMiBps":1}`, codeValidation, "WarmThroughputMiBps is only supported for a stream in ON_DEMAND mode."},
 		{"CreateStream", `{"StreamName":"n","ShardCount":1,"RecordDistributionStrategy":"AUTO"}`, codeInvalid, "RecordDistributionStrategy AUTO is only supported for a stream in ON_DEMAND mode."},
 		{"CreateStream", `{"StreamName":"n","StreamModeDetails":{"StreamMode":"ON_DEMAND"},"WarmThroughputMiBps":1}`, codeValidation, "Warm throughput needs the account's MinimumThroughputBillingCommitment to be ENABLED (UpdateAccountSettings)."},
@@ -158,6 +158,7 @@ func streamRefusals() []refusal {
 }
 
 func shardRefusals() []refusal {
+	const mergedOrSplit = "Shard shardId-000000000000 in stream split under account $A has already been merged or split, and thus is not eligible for merging or splitting."
 	const inUse = "Request is invalid. Stream od under account $A is in On-Demand mode."
 	return []refusal{
 		{"ListShards", `{}`, codeInvalid, "Either NextToken or StreamName should be provided."},
@@ -179,7 +180,8 @@ func shardRefusals() []refusal {
 		{"MergeShards", `{"StreamName":"s","ShardToMerge":"shardId-1","AdjacentShardToMerge":"shardId-0"}`, codeInvalid, "Shards shardId-000000000001 and shardId-000000000000 in stream s under account $A are not an adjacent pair of shards eligible for merging"},
 		{"SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-9","NewStartingHashKey":"10"}`, codeNotFound, "Could not find shard shardId-000000000009 in stream s under account $A."},
 		{"SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-0","NewStartingHashKey":"1"}`, codeInvalid, "NewStartingHashKey 1 used in SplitShard() on shard shardId-000000000000 in stream s under account $A is not both greater than one plus the shard's StartingHashKey 0 and less than the shard's EndingHashKey 170141183460469231731687303715884105727."},
-		{"SplitShard", `{"StreamName":"split","ShardToSplit":"shardId-0","NewStartingHashKey":"10"}`, codeInvalid, "¦.*has already been merged or split.*¦"},
+		{"SplitShard", `{"StreamName":"split","ShardToSplit":"shardId-0","NewStartingHashKey":"10"}`, codeInvalid, mergedOrSplit},
+		{"MergeShards", `{"StreamName":"split","ShardToMerge":"shardId-1","AdjacentShardToMerge":"shardId-0"}`, codeInvalid, mergedOrSplit},
 		{"SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-0","NewStartingHashKey":"01"}`, codeValidation, `1 validation error detected: Value '01' at 'newStartingHashKey' failed to satisfy constraint: Member must satisfy regular expression pattern: 0|([1-9]\d{0,38})`},
 		{"MergeShards", `{"StreamName":"od","ShardToMerge":"shardId-0","AdjacentShardToMerge":"shardId-1"}`, codeValidation, inUse},
 		{"MergeShards", `{"StreamName":"s","ShardToMerge":"shardId-0","AdjacentShardToMerge":"shardId-9"}`, codeNotFound, "Could not find shard shardId-000000000009 in stream s under account $A."},
