@@ -59,15 +59,15 @@ func refusalFixture(r *rig) *strings.Replacer {
 		"$c", r.consumer("s", "c"), "$s", arnOf("s"), "$od", arnOf("od"), "$split", arnOf("split"), "$none", arnOf("none"),
 		"$it", r.iterator("s", 0, "LATEST"), "$n", r.put("s", "x", "0"), "$A", account,
 		"$m", datastream.SequenceNumber{ShardMade: 1, Index: 1 << 57, Arrived: 2}.String(),
-		"$v1", version1(3), "$big", datastream.SequenceNumber{ShardMade: 1, Shard: 1 << 31, Arrived: 2}.String(),
+		"$v1", numbered(2, 3), "$three", numbered(3, 0), "$big", datastream.SequenceNumber{ShardMade: 1, Shard: 1 << 31, Arrived: 2}.String(),
 		"$far", datastream.SequenceNumber{ShardMade: maxMade, Index: 1 << 57}.String(),
 		"$long", strings.Repeat("a", 129),
 	)
 }
 
-// version1 is a number of the service's version 1.
-func version1(shard int64) string {
-	n := big.NewInt(2)
+// numbered is a number of the service's version 1 when it begins with 2.
+func numbered(first, shard int64) string {
+	n := big.NewInt(first)
 	n.Lsh(n, 184)
 	return n.Or(n, big.NewInt(shard<<4|1)).String()
 }
@@ -225,6 +225,7 @@ func recordRefusals() []refusal {
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$v1"}`, codeInvalid, "Invalid StartingSequenceNumber. It encodes shardId-000000000003, while it was used in a call to a shard with shardId-000000000000"},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$big"}`, codeInvalid, "Invalid StartingSequenceNumber. It encodes shardId--02147483648, while it was used in a call to a shard with shardId-000000000000"},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$far"}`, codeInvalid, "StartingSequenceNumber $far used in GetShardIterator on shard shardId-000000000000 in stream s under account $A is invalid."},
+		{"PutRecord", `{"StreamName":"s","PartitionKey":"a","Data":"","SequenceNumberForOrdering":"$three"}`, codeInvalid, "ExclusiveMinimumSequenceNumber $three used in PutRecord on stream s under account $A is invalid."},
 		{"PutRecord", `{"StreamName":"s","PartitionKey":"a","Data":"","SequenceNumberForOrdering":"$far"}`, codeInvalid, "ExclusiveMinimumSequenceNumber $far used in PutRecord on stream s under account $A is invalid."},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-1","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$n"}`, codeInvalid, "Invalid StartingSequenceNumber. It encodes shardId-000000000000, while it was used in a call to a shard with shardId-000000000001"},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$m"}`, codeInvalid, "StartingSequenceNumber $m used in GetShardIterator on shard shardId-000000000000 in stream s under account $A is invalid because it did not come from this stream."},
