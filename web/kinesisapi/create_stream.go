@@ -12,7 +12,9 @@ import (
 //
 // Honoured: everything. WarmThroughputMiBps needs mode ON_DEMAND and the
 // account's billing commitment, AUTO distribution needs mode ON_DEMAND.
-// ShardCount is required of a provisioned stream and ignored on demand.
+// ShardCount is required of a provisioned stream and ignored on demand. With
+// neither a mode nor a ShardCount the stream is on demand, as the service makes
+// it.
 
 type createStreamInput struct {
 	ShardCount                 *int              `aws:"ShardCount,min=1,max=100000"`
@@ -37,8 +39,11 @@ func (h *Handler) createStream(ctx context.Context, c *call, in *createStreamInp
 		WarmMiBps:        number(in.WarmThroughputMiBps, 0),
 		AutoDistribution: in.RecordDistributionStrategy == "AUTO",
 	}
-	if in.StreamModeDetails != nil {
+	switch {
+	case in.StreamModeDetails != nil:
 		o.Mode = datastream.Mode(in.StreamModeDetails.StreamMode)
+	case in.ShardCount == nil: // nobody said how large it is to be
+		o.Mode = datastream.OnDemand
 	}
 	if err := h.checkCreate(&o, in); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/kineweir/kineweir/datastream"
 	"github.com/kineweir/kineweir/datastream/journal"
@@ -75,6 +76,9 @@ func (h *Handler) refusal(err error) error {
 		e.Message = words.Message
 		if code == codeNotFound && words.Stream != "" && h.gone(words.Stream) {
 			e.Message = h.noStream(words.Stream).Message
+		}
+		if state, ok := strings.CutPrefix(words.Message, "not ACTIVE, "); ok {
+			e.Message = "Stream " + words.Stream + " under account " + h.account + " not ACTIVE, " + state
 		}
 	}
 	return e

@@ -124,6 +124,13 @@ func TestStates(t *testing.T) {
 	r.wait("s", "ACTIVE")
 	r.do("DeleteStream", `{"StreamName":"s"}`)
 	equal(t, "status", string(r.summary("s").StreamStatus), "DELETING")
+	for op, body := range map[string]string{
+		"DeleteStream": `{"StreamName":"s"}`, "IncreaseStreamRetentionPeriod": `{"StreamName":"s","RetentionPeriodHours":48}`,
+		"AddTagsToStream": `{"StreamName":"s","Tags":{"a":"b"}}`,
+	} {
+		a := r.try(op, body)
+		equal(t, op, a.code+": "+a.text, codeInUse+": Stream s under account "+account+" not ACTIVE, instead in state DELETING")
+	}
 	r.wait("s", "")
 }
 

@@ -24,7 +24,7 @@ func oldShard(sequence string) (shard uint32, ok bool) {
 	switch length := n.BitLen(); {
 	case length <= 125 && bits(88, 36) < maxMade:
 		return uint32(bits(0, 16)), true
-	case length == 186 && bits(0, 4) == 1:
+	case length == 186 && bits(184, 4) == 2 && bits(0, 4) == 1:
 		return uint32(bits(4, 32)), true
 	}
 	return 0, false

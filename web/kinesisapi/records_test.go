@@ -241,7 +241,7 @@ func next(t testing.TB, events <-chan types.SubscribeToShardEvent) types.Subscri
 func TestOrderAfterOldNumber(t *testing.T) {
 	r := newRig(t)
 	r.made("s", 1)
-	for _, old := range []string{"0", "5", version1(0)} {
+	for _, old := range []string{"0", "5", numbered(2, 0)} {
 		a := r.do("PutRecord", fmt.Sprintf(`{"StreamName":"s","PartitionKey":"a","Data":"","SequenceNumberForOrdering":%q}`, old))
 		equal(t, old, a["ShardId"], "shardId-000000000000")
 	}

@@ -59,15 +59,15 @@ func refusalFixture(r *rig) *strings.Replacer {
 		"$c", r.consumer("s", "c"), "$s", arnOf("s"), "$od", arnOf("od"), "$split", arnOf("split"), "$none", arnOf("none"),
 		"$it", r.iterator("s", 0, "LATEST"), "$n", r.put("s", "x", "0"), "$A", account,
 		"$m", datastream.SequenceNumber{ShardMade: 1, Index: 1 << 57, Arrived: 2}.String(),
-		"$v1", version1(3), "$big", datastream.SequenceNumber{ShardMade: 1, Shard: 1 << 31, Arrived: 2}.String(),
+		"$v1", numbered(2, 3), "$three", numbered(3, 0), "$big", datastream.SequenceNumber{ShardMade: 1, Shard: 1 << 31, Arrived: 2}.String(),
 		"$far", datastream.SequenceNumber{ShardMade: maxMade, Index: 1 << 57}.String(),
 		"$long", strings.Repeat("a", 129),
 	)
 }
 
-// version1 is a number of the service's version 1.
-func version1(shard int64) string {
-	n := big.NewInt(2)
+// numbered is a number of the service's version 1 when it begins with 2.
+func numbered(first, shard int64) string {
+	n := big.NewInt(first)
 	n.Lsh(n, 184)
 	return n.Or(n, big.NewInt(shard<<4|1)).String()
 }
@@ -124,7 +124,7 @@ func refusals() []refusal {
 func streamRefusals() []refusal {
 	return []refusal{
 		{"CreateStream", `{"StreamName":"s","ShardCount":1}`, codeInUse, "Stream s under account $A already exists."},
-		{"CreateStream", `{"StreamName":"n"}`, codeValidation, "ShardCount is required for a stream in PROVISIONED mode."},
+		{"CreateStream", `{"StreamName":"n","StreamModeDetails":{"StreamMode":"PROVISIONED"}}`, codeValidation, "ShardCount is required for a stream in PROVISIONED mode."},
 		{"CreateStream", `{"StreamName":"n","ShardCount":1,"WarmThroughputMiBps":1}`, codeValidation, "WarmThroughputMiBps is only supported for a stream in ON_DEMAND mode."},
 		{"CreateStream", `{"StreamName":"n","ShardCount":1,"RecordDistributionStrategy":"AUTO"}`, codeInvalid, "RecordDistributionStrategy AUTO is only supported for a stream in ON_DEMAND mode."},
 		{"CreateStream", `{"StreamName":"n","StreamModeDetails":{"StreamMode":"ON_DEMAND"},"WarmThroughputMiBps":1}`, codeValidation, "Warm throughput needs the account's MinimumThroughputBillingCommitment to be ENABLED (UpdateAccountSettings)."},
@@ -158,6 +158,7 @@ func streamRefusals() []refusal {
 }
 
 func shardRefusals() []refusal {
+	const mergedOrSplit = "Shard shardId-000000000000 in stream split under account $A has already been merged or split, and thus is not eligible for merging or splitting."
 	const inUse = "Request is invalid. Stream od under account $A is in On-Demand mode."
 	return []refusal{
 		{"ListShards", `{}`, codeInvalid, "Either NextToken or StreamName should be provided."},
@@ -179,7 +180,8 @@ func shardRefusals() []refusal {
 		{"MergeShards", `{"StreamName":"s","ShardToMerge":"shardId-1","AdjacentShardToMerge":"shardId-0"}`, codeInvalid, "Shards shardId-000000000001 and shardId-000000000000 in stream s under account $A are not an adjacent pair of shards eligible for merging"},
 		{"SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-9","NewStartingHashKey":"10"}`, codeNotFound, "Could not find shard shardId-000000000009 in stream s under account $A."},
 		{"SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-0","NewStartingHashKey":"1"}`, codeInvalid, "NewStartingHashKey 1 used in SplitShard() on shard shardId-000000000000 in stream s under account $A is not both greater than one plus the shard's StartingHashKey 0 and less than the shard's EndingHashKey 170141183460469231731687303715884105727."},
-		{"SplitShard", `{"StreamName":"split","ShardToSplit":"shardId-0","NewStartingHashKey":"10"}`, codeInvalid, "¦.*has already been merged or split.*¦"},
+		{"SplitShard", `{"StreamName":"split","ShardToSplit":"shardId-0","NewStartingHashKey":"10"}`, codeInvalid, mergedOrSplit},
+		{"MergeShards", `{"StreamName":"split","ShardToMerge":"shardId-1","AdjacentShardToMerge":"shardId-0"}`, codeInvalid, mergedOrSplit},
 		{"SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-0","NewStartingHashKey":"01"}`, codeValidation, `1 validation error detected: Value '01' at 'newStartingHashKey' failed to satisfy constraint: Member must satisfy regular expression pattern: 0|([1-9]\d{0,38})`},
 		{"MergeShards", `{"StreamName":"od","ShardToMerge":"shardId-0","AdjacentShardToMerge":"shardId-1"}`, codeValidation, inUse},
 		{"MergeShards", `{"StreamName":"s","ShardToMerge":"shardId-0","AdjacentShardToMerge":"shardId-9"}`, codeNotFound, "Could not find shard shardId-000000000009 in stream s under account $A."},
@@ -223,6 +225,7 @@ func recordRefusals() []refusal {
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$v1"}`, codeInvalid, "Invalid StartingSequenceNumber. It encodes shardId-000000000003, while it was used in a call to a shard with shardId-000000000000"},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$big"}`, codeInvalid, "Invalid StartingSequenceNumber. It encodes shardId--02147483648, while it was used in a call to a shard with shardId-000000000000"},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$far"}`, codeInvalid, "StartingSequenceNumber $far used in GetShardIterator on shard shardId-000000000000 in stream s under account $A is invalid."},
+		{"PutRecord", `{"StreamName":"s","PartitionKey":"a","Data":"","SequenceNumberForOrdering":"$three"}`, codeInvalid, "ExclusiveMinimumSequenceNumber $three used in PutRecord on stream s under account $A is invalid."},
 		{"PutRecord", `{"StreamName":"s","PartitionKey":"a","Data":"","SequenceNumberForOrdering":"$far"}`, codeInvalid, "ExclusiveMinimumSequenceNumber $far used in PutRecord on stream s under account $A is invalid."},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-1","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$n"}`, codeInvalid, "Invalid StartingSequenceNumber. It encodes shardId-000000000000, while it was used in a call to a shard with shardId-000000000001"},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$m"}`, codeInvalid, "StartingSequenceNumber $m used in GetShardIterator on shard shardId-000000000000 in stream s under account $A is invalid because it did not come from this stream."},

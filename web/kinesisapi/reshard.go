@@ -35,7 +35,7 @@ func (c *call) resharding(name, arn string, shards ...string) (datastream.Stream
 	return s, nil
 }
 
-// shardToChange finds the shard of a name, open or not.
+// shardToChange finds the open shard of a name.
 func (h *Handler) shardToChange(s *datastream.Stream, name string) (uint32, datastream.Shard, error) {
 	index, ok := parseShard(name)
 	if !ok {
@@ -46,7 +46,12 @@ func (h *Handler) shardToChange(s *datastream.Stream, name string) (uint32, data
 		return 0, datastream.Shard{}, err
 	}
 	for i := range list {
-		if list[i].Index == index {
+		switch {
+		case list[i].Index != index:
+		case !list[i].Open():
+			return 0, datastream.Shard{}, invalid("Shard %s in stream %s under account %s has already been merged or split, and thus is not eligible for merging or splitting.",
+				shardName(index), s.Name, h.account)
+		default:
 			return index, list[i], nil
 		}
 	}

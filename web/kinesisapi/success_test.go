@@ -127,6 +127,11 @@ func streamSuccesses() map[string]success {
 			s = r.summary("od")
 			equal(t, "warm", *s.WarmThroughput.TargetMiBps, 7)
 			equal(t, "distribution", s.RecordDistributionStrategy, types.RecordDistributionStrategyAuto)
+			_, err = r.sdk.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: str("bare")})
+			must(t, err)
+			s = r.summary("bare")
+			equal(t, "mode", s.StreamModeDetails.StreamMode, types.StreamModeOnDemand)
+			equal(t, "shards", *s.OpenShardCount, 4)
 		},
 		"DeleteStream": func(t *testing.T, r *rig, ctx context.Context) {
 			r.consumer(r.made("s", 1), "c")
