@@ -138,7 +138,7 @@ func (s *server) openUsers(context.Context) error {
 	s.users = users
 	s.onStop("credentials", func(context.Context) error { users.Close(); return nil })
 	if key != "" {
-		fmt.Fprintf(os.Stderr, "\nThis server can be reached from other machines, so it wants credentials.\n"+
+		fmt.Fprintf(os.Stderr, "\nThis server wants credentials, as others can reach it or auth.file names them.\n"+
 			"They are in %s; the first user is %q, and this is its key, shown only now:\n\n    %s\n\n", users.File(), auth.FirstUser, key)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -41,10 +42,8 @@ func (s *server) openRecords(ctx context.Context) error {
 		return fmt.Errorf("open the catalog of data streams: %w", s.locked(err))
 	}
 	s.onStop("catalog of data streams", func(context.Context) error { return r.meta.Close() })
-	// Room is left for sealing what is in memory, twice over: what is sealed is
-	// trimmed from the log, and that makes room again.
 	log := files
-	log.ReserveBytes = max(2*int64(c.Records.Memory), 64<<20)
+	log.ReserveBytes = int64(c.Records.reserve())
 	if r.lane, err = wal.Open(filepath.Join(c.Data, "records"), log); err != nil {
 		return fmt.Errorf("open the log of records: %w", err)
 	}
@@ -79,6 +78,11 @@ func (s *server) openRecords(ctx context.Context) error {
 	s.onStop("data streams", r.engine.Close)
 	return nil
 }
+
+// reserve is the free room that the log leaves on the disk: room to seal what is
+// in memory, twice over. What is sealed is trimmed from the log, and that makes
+// room again.
+func (c RecordsConfig) reserve() size { return max(2*c.Memory, 64<<20) }
 
 // locked says what to do about a folder that another server has.
 func (s *server) locked(err error) error {
@@ -141,7 +145,33 @@ func (s *server) forgetful(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make a folder for video that is not kept: %w", err)
 	}
+	if _, given := s.config.origin["data"]; given {
+		s.log.Warn("the data folder is not used: with ephemeral nothing is kept", "data", s.config.Data)
+	}
+	s.log = slog.New(untroubled{s.log.Handler()})
 	s.config.Data = dir
 	s.onStop("temporary folder", func(context.Context) error { return os.RemoveAll(dir) })
 	return nil
+}
+
+// untroubled is a log that does not tell that what is in memory may go, which is
+// what was asked for.
+type untroubled struct{ slog.Handler }
+
+// Handle leaves out the warning of package wal.
+func (h untroubled) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "the journal lies where a crash may take it" {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs is for loggers made of this one.
+func (h untroubled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return untroubled{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup is for loggers made of this one.
+func (h untroubled) WithGroup(name string) slog.Handler {
+	return untroubled{h.Handler.WithGroup(name)}
 }
