@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -39,13 +40,13 @@ func (s *server) openRecords(ctx context.Context) error {
 	r := &s.records
 	files := wal.Options{FS: disk, Logger: s.log}
 	if r.meta, err = wal.OpenMeta(filepath.Join(c.Data, "streams"), files); err != nil {
-		return fmt.Errorf("open the catalog of data streams: %w", s.locked(err))
+		return fmt.Errorf("open the catalog of data streams: %w", s.damaged(s.locked(err), giveUpRecords))
 	}
 	s.onStop("catalog of data streams", func(context.Context) error { return r.meta.Close() })
 	log := files
 	log.ReserveBytes = int64(c.Records.reserve())
 	if r.lane, err = wal.Open(filepath.Join(c.Data, "records"), log); err != nil {
-		return fmt.Errorf("open the log of records: %w", err)
+		return fmt.Errorf("open the log of records: %w", s.damaged(err, giveUpRecords))
 	}
 	s.onStop("log of records", func(context.Context) error { return r.lane.Close() })
 	// The store asks the engine how long records are kept, and the engine reads
@@ -61,7 +62,7 @@ func (s *server) openRecords(ctx context.Context) error {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("open the records: %w", err)
+		return fmt.Errorf("open the records: %w", s.damaged(err, giveUpRecords))
 	}
 	s.onStop("records", r.store.Close)
 	keys, err := keyring.Open(filepath.Join(c.Data, "keys"), disk)
@@ -88,6 +89,23 @@ func (c RecordsConfig) reserve() size { return max(2*c.Memory, 64<<20) }
 func (s *server) locked(err error) error {
 	if errors.Is(err, journal.ErrLocked) {
 		return fmt.Errorf("data: another server is running on %s: stop it, or give this one a folder of its own with --data", s.config.Data)
+	}
+	return err
+}
+
+// What is left to do about damage when there is no copy of a file.
+const (
+	giveUpRecords    = "to go on without all records and streams, move the folders streams, records and segments out of %s"
+	giveUpDetections = "to go on without the detections so far, move the folder events out of %s"
+	rebuildVideo     = "make the index of video anew with \"kineweir archive rebuild --data %s\""
+)
+
+// damaged says what to do about files that do not read as they were written, or
+// are gone.
+func (s *server) damaged(err error, instead string) error {
+	var damage *journal.CorruptError
+	if errors.As(err, &damage) || errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; put back a copy of the data folder, or "+instead, err, s.config.Data)
 	}
 	return err
 }

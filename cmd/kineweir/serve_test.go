@@ -145,6 +145,87 @@ func TestEphemeral(t *testing.T) {
 	}
 }
 
+// TestServeDamaged damages what was kept, and sees that the server says where, and
+// that it starts after what it says was done.
+func TestServeDamaged(t *testing.T) {
+	for _, tc := range []struct {
+		damage string // the folder in which a byte is turned
+		want   string
+		mend   func(dir string) error
+	}{
+		{"records", "without all records and streams, move the folders streams, records and segments out of ", moveOut("streams", "records", "segments")},
+		{"streams", "without all records and streams, move the folders streams, records and segments out of ", moveOut("streams", "records", "segments")},
+		{"events/meta", "without the detections so far, move the folder events out of ", moveOut("events")},
+		{"meta", `make the index of video anew with "kineweir archive rebuild --data `, func(dir string) error {
+			var out bytes.Buffer
+			if run(t.Context(), []string{"archive", "rebuild", "--data", dir}, console{out: &out, err: &out, env: func() []string { return nil }}) != 0 {
+				return errors.New(out.String())
+			}
+			return nil
+		}},
+	} {
+		t.Run(tc.damage, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			serveOnce := func(meanwhile func(l listening)) error {
+				c, err := loadConfig("", nil, []setting{{"data", dir, "test"}, {"http.addr", "127.0.0.1:0", "test"}, {"rtsp.addr", "", "test"}, {"rtsp.tls_addr", "", "test"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				return serve(ctx, c, slog.New(slog.DiscardHandler), func(l listening) { meanwhile(l); stop() })
+			}
+			fill := func(l listening) {
+				postKinesis(t, l, "CreateStream", `{"StreamName": "detections", "ShardCount": 1}`)
+				for range 20 {
+					postKinesis(t, l, "PutRecord", `{"StreamName": "detections", "PartitionKey": "k", "Data": "QUJD"}`)
+				}
+			}
+			if err := errors.Join(serveOnce(fill), serveOnce(func(listening) {})); err != nil {
+				t.Fatal(err)
+			}
+			turnByte(t, filepath.Join(dir, tc.damage))
+			err := serveOnce(func(listening) { t.Error("it starts") })
+			if err == nil || !strings.Contains(err.Error(), ": damaged at byte ") || !strings.Contains(err.Error(), tc.want+dir) {
+				t.Errorf("it says %v\nwant %q", err, tc.want)
+			}
+			if err := tc.mend(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := serveOnce(func(listening) {}); err != nil {
+				t.Errorf("mended: %v", err)
+			}
+		})
+	}
+}
+
+// moveOut moves folders out of the data folder.
+func moveOut(folders ...string) func(dir string) error {
+	return func(dir string) (err error) {
+		for _, name := range folders {
+			err = errors.Join(err, os.Rename(filepath.Join(dir, name), dir+"-"+name))
+		}
+		return err
+	}
+}
+
+// turnByte turns a byte of the first frame in a journal of several.
+func turnByte(t *testing.T, journal string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(journal, "*.wal"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no file in ", journal, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[100] ^= 1
+	if err := os.WriteFile(files[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestDataFolderIsPrivate sees that other users of the machine can read nothing:
 // what is kept are the pictures of cameras, and their passwords.
 func TestDataFolderIsPrivate(t *testing.T) {
