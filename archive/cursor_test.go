@@ -51,7 +51,9 @@ func TestAfter(t *testing.T) {
 	a = p.open()
 	check("opened again")
 	info, _ := a.Stream("cam")
-	a.opts.Retention.MaxBytes = info.Bytes / 2
+	p.crash(a)
+	p.opts.Retention.MaxBytes = info.Bytes / 2
+	a = p.open()
 	a.retain(context.Background())
 	info, _ = a.Stream("cam")
 	if info.Floor.IsZero() || info.First.Number.Less(info.Floor) {

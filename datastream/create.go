@@ -162,7 +162,8 @@ func (e *Engine) roomForShards(name string, more int) error {
 }
 
 // Delete removes a stream with its shards and records. One with consumers is
-// ErrInUse unless they are to go too.
+// ErrInUse unless they are to go too, one that is being deleted is so in any
+// case; it need not be ready yet.
 func (e *Engine) Delete(_ context.Context, name string, withConsumers bool) error {
 	s, err := e.find(name)
 	if err != nil {
@@ -177,7 +178,7 @@ func (e *Engine) Delete(_ context.Context, name string, withConsumers bool) erro
 	if s.gone {
 		return refuse(ErrNotFound, name, "stream not found")
 	}
-	if p.record.Status != Active && p.record.Status != Updating {
+	if p.record.Status == Deleting {
 		return notActive(name, p.record.Status)
 	}
 	s.mu.Lock()

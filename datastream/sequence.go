@@ -29,7 +29,8 @@ const EndIndex = 1<<63 - 1
 const (
 	era       = 1 // 7 bits; raised when a stream moves to other lanes
 	maxFrame  = 1<<40 - 1
-	maxMoment = 1<<36 - 1 // what 9 hexadecimal digits hold
+	maxMoment = 1<<36 - 1   // what 9 hexadecimal digits hold
+	maxMade   = 16025175000 // the service refuses numbers whose shard was made then or later, in the year 2477
 )
 
 // IndexOf is the index of the record at a position of the lane.
@@ -129,7 +130,7 @@ func ParseSequenceNumber(s string) (SequenceNumber, error) {
 		Arrived:   int64(l[1]<<28&maxMoment | l[2]>>36),
 	}
 	zero, digit, version := l[1]>>8&0xff, uint32(l[0]>>16&15), l[2]&15
-	if !ok || l[0]>>56 != 2 || version != 2 || zero != 0 || n.Index > EndIndex || digit != n.Shard&15 {
+	if !ok || n.ShardMade >= maxMade || l[0]>>56 != 2 || version != 2 || zero != 0 || n.Index > EndIndex || digit != n.Shard&15 {
 		return bad()
 	}
 	return n, nil

@@ -2,6 +2,7 @@ package datastream
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -59,7 +60,7 @@ func (e *Engine) note(name string, f func(r *record) error) error {
 // now, its opposite less; as many as now is allowed in both. Raising does not
 // bring back what was beyond the retention before.
 func (e *Engine) SetRetention(ctx context.Context, name string, hours int, raise bool) error {
-	return e.alter(ctx, name, func(s *stream, r *record) error {
+	err := e.alter(ctx, name, func(s *stream, r *record) error {
 		switch {
 		case hours < MinRetentionHours:
 			return refuse(ErrInvalid, name, "Minimum allowed retention period is %d hours. Requested retention period (%d hours) is too short.", MinRetentionHours, hours)
@@ -69,6 +70,8 @@ func (e *Engine) SetRetention(ctx context.Context, name string, hours int, raise
 			return refuse(ErrInvalid, name, "Requested retention period (%d hours) for stream %s can not be shorter than existing retention period (%d hours). Use DecreaseRetentionPeriod API.", hours, name, r.RetentionHours)
 		case !raise && hours > r.RetentionHours:
 			return refuse(ErrInvalid, name, "Requested retention period (%d hours) for stream %s can not be longer than existing retention period (%d hours). Use IncreaseRetentionPeriod API.", hours, name, r.RetentionHours)
+		case hours == r.RetentionHours:
+			return errSame
 		}
 		if hours > r.RetentionHours {
 			r.Floor = s.now().horizon(time.Now())
@@ -76,7 +79,15 @@ func (e *Engine) SetRetention(ctx context.Context, name string, hours int, raise
 		r.RetentionHours = hours
 		return nil
 	})
+	if errors.Is(err, errSame) {
+		return nil
+	}
+	return err
 }
+
+// errSame ends a change that would change nothing, so that the stream does not
+// become UPDATING for it.
+var errSame = errors.New("it is so already")
 
 const maxWarmMiBps = 10 << 10 // the service's bound, 10 GiB/s
 

@@ -301,6 +301,17 @@ func TestStates(t *testing.T) {
 			settle()
 			status(Active)
 		}
+		if err := e.SetRetention(ctx, "s", 48, true); err != nil {
+			t.Error(err)
+		}
+		status(Active) // it has this retention already
+		mustCreate(t, e, "early", 1)
+		if err := e.Delete(ctx, "early", false); err != nil {
+			t.Errorf("delete of a stream that is CREATING: %v", err)
+		}
+		settle()
+		_, err = e.Stream("early")
+		wantKind(t, err, ErrNotFound)
 		if c, err := e.RegisterConsumer(ctx, "s", "c", nil); err != nil || c.Status != Creating {
 			t.Error(c, err)
 		}

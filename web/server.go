@@ -42,6 +42,9 @@ const (
 	headerTimeout  = 10 * time.Second
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10
+	// maxStreams is how many requests one HTTP/2 connection may have under way: a
+	// consumer of a stream with a thousand shards has one for each.
+	maxStreams = 1024
 	// drain is how long requests under way may go on after Close has begun
 	// before their context ends; a waiting live playlist would never end by
 	// itself.
@@ -94,6 +97,7 @@ func New(o Options) (*Server, error) {
 		MaxHeaderBytes:    maxHeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		Protocols:         protocols(o.TLS != nil),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug), // broken handshakes and the like
 	}
 	for i, l := range listeners {

@@ -134,6 +134,10 @@ func (c *claim) refresh(ctx context.Context) error {
 	if err := json.Unmarshal(item.Value, &now); err != nil {
 		return fmt.Errorf("lease %s: %w", c.key, err)
 	}
+	if now.Term == c.term && now.Checkpoint.From == ShardEnd {
+		c.lease, c.over = now, true // by a change of ours whose answer was lost
+		return ErrLost
+	}
 	if now.Owner != c.w.id || now.Term != c.term {
 		c.lose()
 		return ErrLost

@@ -485,3 +485,134 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestFree: a lease is free when nobody has it, or when it stood still for the
+// whole failover time on the clock of who looks.
+func TestFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leases := NewMemory()
+		w := &worker{id: "me", o: Options{App: "app", Leases: leases, Failover: 10 * time.Second}}
+		other := &worker{o: w.o}
+		look := func() bool {
+			t.Helper()
+			entries, _, err := w.list(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w.free(entries["s"])
+		}
+		write := func(change func(*Lease)) {
+			t.Helper()
+			entries, _, err := other.list(t.Context())
+			e := entries["s"]
+			e.Key = "s"
+			change(&e.Lease)
+			if _, err2 := other.put(t.Context(), e); err != nil || err2 != nil {
+				t.Fatal(err, err2)
+			}
+		}
+		write(func(*Lease) {})
+		if !look() {
+			t.Error("nobody's is not free")
+		}
+		for _, change := range []func(*Lease){
+			func(l *Lease) { l.Owner = "other" },
+			func(l *Lease) { l.Counter++ },
+			func(l *Lease) { l.Term++ },
+			func(l *Lease) { l.Owner = "third" },
+		} {
+			write(change)
+			if look() {
+				t.Error("free at once")
+			}
+			time.Sleep(5 * time.Second)
+			write(func(l *Lease) { l.Wanted += "x" }) // not by the owner
+			time.Sleep(5*time.Second - time.Nanosecond)
+			if look() {
+				t.Error("free too soon")
+			}
+			time.Sleep(time.Nanosecond)
+			if !look() {
+				t.Error("not free in time")
+			}
+		}
+	})
+}
+
+// TestHandleThatStays: a Handle that goes on after it was told to end keeps its
+// own worker from beginning the shard anew beside it.
+func TestHandleThatStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, leases, rng := newStream(t, 1), NewMemory(), random()
+		calls := 0
+		a := s.start("a", leases, func(a *actor, _ *Options) {
+			a.handles = func(ctx context.Context, b Batch) error {
+				s.mu.Lock()
+				calls++
+				first := calls == 1
+				s.mu.Unlock()
+				if first {
+					time.Sleep(time.Minute)
+					return ctx.Err()
+				}
+				for _, r := range b.Records {
+					s.judge("a", b, r)
+				}
+				return nil
+			}
+		})
+		s.put(rng, 10)
+		time.Sleep(2 * time.Second)
+		a.cut.Store(true)
+		time.Sleep(15 * time.Second)
+		// Another worker had it, and gave it back.
+		l := leasesOf(t, leases)["shardId-000000000000"]
+		l.Owner, l.Term = "", l.Term+2
+		item, _ := leases.Get(t.Context(), "app", "shardId-000000000000")
+		other := &worker{o: Options{App: "app", Leases: leases}}
+		if _, err := other.put(t.Context(), entry{item, l}); err != nil {
+			t.Fatal(err)
+		}
+		a.cut.Store(false)
+		time.Sleep(30 * time.Second)
+		if s.left() != 10 {
+			t.Error("handled beside the first call")
+		}
+		time.Sleep(30 * time.Second)
+		if s.left() != 0 {
+			t.Errorf("%d left", s.left())
+		}
+	})
+}
+
+// TestAskAndStop: what a worker asked for is not handed to it when it is no
+// more.
+func TestAskAndStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, leases, rng := newStream(t, 2), NewMemory(), random()
+		s.start("a", leases, func(a *actor, _ *Options) { a.takes = func() time.Duration { return 2 * time.Second } })
+		s.put(rng, 20)
+		time.Sleep(time.Second)
+		b := s.start("b", leases, nil)
+		time.Sleep(time.Second)
+		asked := func() (n int) {
+			for _, l := range leasesOf(t, leases) {
+				if l.Wanted != "" {
+					n++
+				}
+			}
+			return n
+		}
+		if asked() != 1 {
+			t.Fatalf("%d leases asked for", asked())
+		}
+		b.stop()
+		if asked() != 0 {
+			t.Errorf("%d leases still asked for", asked())
+		}
+		time.Sleep(time.Minute)
+		if n := owners(t, leases); n["a"] != 2 || s.left() != 0 || s.doubles != 0 {
+			t.Errorf("owners: %v, %d left", n, s.left())
+		}
+	})
+}

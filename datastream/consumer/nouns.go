@@ -67,7 +67,7 @@ type Item struct {
 // called concurrently, and a change is seen by every call that begins after
 // the change returned.
 type Leases interface {
-	// List returns what the application keeps, in any order.
+	// List returns what the application keeps at one moment, in any order.
 	List(ctx context.Context, app string) ([]Item, error)
 	// Get returns one entry, or ErrAbsent.
 	Get(ctx context.Context, app, key string) (Item, error)

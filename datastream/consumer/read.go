@@ -150,10 +150,15 @@ func (r *reader) handle(b Batch) bool {
 }
 
 // checkpoint notes how far the shard is handled; false when it is lost. It is
-// done even when the claim is to end: what was handled should not be again.
+// done even when the claim is to end: what was handled should not be again. At
+// the shard's end nobody needs it any more.
 func (r *reader) checkpoint(cp Checkpoint) bool {
 	for {
-		err := r.update(r.w.base, func(l *Lease) { l.Checkpoint = cp })
+		err := r.update(r.w.base, func(l *Lease) {
+			if l.Checkpoint = cp; cp.From == ShardEnd {
+				l.Owner, l.Wanted = "", ""
+			}
+		})
 		if err == nil {
 			return true
 		}

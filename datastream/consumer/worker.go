@@ -23,7 +23,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	w := &worker{
 		o: o, id: newID(o.Worker), base: context.WithoutCancel(ctx), nudge: make(chan struct{}, 1),
-		seen: map[string]sighting{}, claims: map[string]*claim{}, resync: true,
+		claims: map[string]*claim{}, stale: true,
 	}
 	for ctx.Err() == nil {
 		if err := w.tick(ctx); err != nil && ctx.Err() == nil {
@@ -39,7 +39,33 @@ func Run(ctx context.Context, o Options) error {
 		c.giveAway()
 	}
 	w.wg.Wait()
+	w.withdraw()
 	return nil
+}
+
+// withdraw takes back what this worker asked others for, so that nothing is
+// handed to it any more, and lets go what was.
+func (w *worker) withdraw() {
+	ctx, cancel := context.WithTimeout(w.base, w.o.Failover)
+	defer cancel()
+	for again := true; again; {
+		leases, _, err := w.list(ctx)
+		if err != nil {
+			return // others see it by the failover time
+		}
+		again = false
+		for _, e := range leases {
+			if e.Owner != w.id && e.Wanted != w.id {
+				continue
+			}
+			e.Wanted = ""
+			if e.Owner == w.id {
+				e.Owner = ""
+			}
+			_, err := w.put(ctx, e)
+			again = again || errors.Is(err, ErrConflict)
+		}
+	}
 }
 
 // worker is one Run.
@@ -52,13 +78,13 @@ type worker struct {
 
 	// Only the loop of Run uses these.
 	seen    map[string]sighting // by key
-	listed  map[string]bool     // shards that the source listed; nil before
+	ends    map[string]bool     // shards whose ends were seen
+	stale   bool                // there may be shards without leases
 	synced  time.Time
 	waiting bool // for leases that were asked for
 
 	mu     sync.Mutex
 	claims map[string]*claim // by key
-	resync bool              // shards ended: there may be new ones
 }
 
 // sighting is when a lease was first seen in the state in which it is.
@@ -68,7 +94,7 @@ type sighting struct {
 	at            time.Time
 }
 
-// resyncEvery is how often the shards are listed when no shard has ended here.
+// resyncEvery is how often the shards are listed when none has ended.
 const resyncEvery = time.Minute
 
 // pause is the time between ticks: short while a hand-over is awaited.
@@ -93,7 +119,6 @@ func (w *worker) held() []*claim {
 func (w *worker) ended(c *claim) {
 	w.mu.Lock()
 	delete(w.claims, c.key)
-	w.resync = w.resync || c.lease.Checkpoint.From == ShardEnd
 	w.mu.Unlock()
 	select {
 	case w.nudge <- struct{}{}:
@@ -115,26 +140,17 @@ func (w *worker) tick(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if w.dueForSync() {
+	if w.stale || time.Since(w.synced) >= resyncEvery {
+		w.stale = true // until it has succeeded
 		if err := w.sync(ctx, leases, start); err != nil {
-			w.mu.Lock()
-			w.resync = true
-			w.mu.Unlock()
 			return err
 		}
+		w.stale, w.synced = false, time.Now()
 		if leases, _, err = w.list(ctx); err != nil {
 			return err
 		}
 	}
 	return w.act(ctx, leases)
-}
-
-func (w *worker) dueForSync() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	due := w.resync || time.Since(w.synced) >= resyncEvery
-	w.resync = false
-	return due
 }
 
 // list returns the leases by key, and where the application starts when that
@@ -146,7 +162,7 @@ func (w *worker) list(ctx context.Context) (map[string]entry, *Checkpoint, error
 	}
 	now := time.Now()
 	leases := make(map[string]entry, len(items))
-	seen := make(map[string]sighting, len(items))
+	seen, ends := make(map[string]sighting, len(items)), map[string]bool{}
 	var start *Checkpoint
 	for _, item := range items {
 		if item.Key == startKey {
@@ -160,13 +176,17 @@ func (w *worker) list(ctx context.Context) (map[string]entry, *Checkpoint, error
 			return nil, nil, fmt.Errorf("lease %s: %w", item.Key, err)
 		}
 		leases[item.Key] = e
+		if e.Checkpoint.From == ShardEnd {
+			ends[item.Key] = true
+			w.stale = w.stale || !w.ends[item.Key] // whoever came there: it has children
+		}
 		s := sighting{e.Owner, e.Term, e.Counter, now}
 		if old, ok := w.seen[item.Key]; ok && old.owner == s.owner && old.term == s.term && old.counter == s.counter {
 			s.at = old.at
 		}
 		seen[item.Key] = s
 	}
-	w.seen = seen
+	w.seen, w.ends = seen, ends
 	return leases, start, nil
 }
 
@@ -176,14 +196,15 @@ func (w *worker) free(e entry) bool {
 }
 
 // ready reports whether the shard can be read: it is not at its end, and its
-// parents are, or have expired.
-func (w *worker) ready(e entry, leases map[string]entry) bool {
+// parents are. A parent without a lease has expired, as leases are made for
+// parents first and removed after the end.
+func ready(e entry, leases map[string]entry) bool {
 	if e.Checkpoint.From == ShardEnd {
 		return false
 	}
 	return !slices.ContainsFunc(e.Parents, func(p string) bool {
 		parent, known := leases[p]
-		return known && parent.Checkpoint.From != ShardEnd || !known && w.listed[p]
+		return known && parent.Checkpoint.From != ShardEnd
 	})
 }
 
@@ -194,7 +215,7 @@ func (w *worker) act(ctx context.Context, leases map[string]entry) error {
 	w.mu.Lock()
 	w.waiting = false
 	for key, e := range leases {
-		if !w.ready(e, leases) {
+		if !ready(e, leases) {
 			continue
 		}
 		v := view{key: key, owner: e.Owner, wanted: e.Wanted}
@@ -283,29 +304,48 @@ func (w *worker) sync(ctx context.Context, leases map[string]entry, start *Check
 			return fmt.Errorf("settle the start: %w", err)
 		}
 	}
-	listed := make(map[string]bool, len(shards))
+	listed := make(map[string]Shard, len(shards))
 	for _, s := range shards {
-		listed[s.ID] = true
-		if _, known := leases[s.ID]; known {
-			continue
-		}
-		e := entry{Item{Key: s.ID}, Lease{
-			Checkpoint: *start, Parents: s.Parents,
-			First: s.Range.Start.String(), Last: s.Range.End.String(),
-		}}
-		if _, err := w.put(ctx, e); err != nil && !errors.Is(err, ErrConflict) {
+		listed[s.ID] = s
+	}
+	made := map[string]bool{}
+	for _, s := range shards {
+		if err := w.makeLease(ctx, s, *start, leases, listed, made); err != nil {
 			return fmt.Errorf("make lease %s: %w", s.ID, err)
 		}
 	}
 	for key, e := range leases {
-		if e.Checkpoint.From != ShardEnd || listed[key] {
+		if _, there := listed[key]; there || e.Checkpoint.From != ShardEnd {
 			continue
 		}
 		if err := w.o.Leases.Delete(ctx, w.o.App, key, e.Revision); err != nil && !errors.Is(err, ErrConflict) {
 			return fmt.Errorf("remove lease %s: %w", key, err)
 		}
 	}
-	w.listed, w.synced = listed, time.Now()
+	return nil
+}
+
+// makeLease makes the lease of a shard, after those of its parents, so that
+// nobody ever sees a child without them. made holds what was visited.
+func (w *worker) makeLease(ctx context.Context, s Shard, start Checkpoint, leases map[string]entry, listed map[string]Shard, made map[string]bool) error {
+	if _, known := leases[s.ID]; known || made[s.ID] {
+		return nil
+	}
+	made[s.ID] = true
+	for _, p := range s.Parents {
+		if parent, there := listed[p]; there {
+			if err := w.makeLease(ctx, parent, start, leases, listed, made); err != nil {
+				return err
+			}
+		}
+	}
+	e := entry{Item{Key: s.ID}, Lease{
+		Checkpoint: start, Parents: s.Parents,
+		First: s.Range.Start.String(), Last: s.Range.End.String(),
+	}}
+	if _, err := w.put(ctx, e); err != nil && !errors.Is(err, ErrConflict) {
+		return err
+	}
 	return nil
 }
 

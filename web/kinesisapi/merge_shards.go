@@ -9,7 +9,8 @@ import (
 // MergeShards closes two shards whose hash keys touch and opens one in their
 // place.
 //
-// Honoured: everything; either of the two may come first.
+// Honoured: everything; as with the service the shard with the lower hash
+// keys comes first.
 
 type mergeShardsInput struct {
 	ShardToMerge         string `aws:"ShardToMerge,required,min=1,max=128,pattern=name"`
@@ -20,7 +21,7 @@ type mergeShardsInput struct {
 }
 
 func (h *Handler) mergeShards(ctx context.Context, c *call, in *mergeShardsInput) (*none, error) {
-	s, err := c.resharding(in.StreamName, in.StreamARN)
+	s, err := c.resharding(in.StreamName, in.StreamARN, in.ShardToMerge, in.AdjacentShardToMerge)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +33,7 @@ func (h *Handler) mergeShards(ctx context.Context, c *call, in *mergeShardsInput
 	if err != nil {
 		return nil, err
 	}
-	if !touch(a.Range, b.Range) && !touch(b.Range, a.Range) {
+	if !touch(a.Range, b.Range) {
 		return nil, invalid("Shards %s and %s in stream %s under account %s are not an adjacent pair of shards eligible for merging",
 			shardName(i), shardName(j), s.Name, h.account)
 	}

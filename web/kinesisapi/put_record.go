@@ -42,10 +42,14 @@ func (h *Handler) putRecord(ctx context.Context, c *call, in *putRecordInput) (*
 	if puts[0].ExplicitHash, err = explicitHash(in.ExplicitHashKey); err != nil {
 		return nil, err
 	}
-	if err := checkSize(&s, &puts[0], "record"); err != nil {
-		return nil, err
+	if tooLarge(&s, &puts[0]) {
+		return nil, sizeError(&s, "data")
 	}
-	results, err := h.engine.Put(ctx, s.Name, puts[:], datastream.PutOptions{After: in.SequenceNumberForOrdering, DryRun: in.DryRun})
+	after := in.SequenceNumberForOrdering
+	if _, old := oldShard(after); old {
+		after = "" // every number is greater
+	}
+	results, err := h.engine.Put(ctx, s.Name, puts[:], datastream.PutOptions{After: after, DryRun: in.DryRun})
 	if err != nil {
 		if in.SequenceNumberForOrdering != "" {
 			err = words(err, datastream.ErrInvalid, "ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.",
@@ -79,13 +83,15 @@ func explicitHash(s string) (*datastream.HashKey, error) {
 	return &k, nil
 }
 
-// checkSize refuses a record that is larger than its stream's may be. path is
-// where the record stands in the request.
-func checkSize(s *datastream.Stream, p *datastream.Put, path string) error {
-	if size, most := len(p.Data)+len(p.PartitionKey), s.MaxRecordKiB<<10; size > most {
-		return invalid("The %s has %d bytes of data and partition key; stream %s takes records of %d bytes (UpdateMaxRecordSize).", path, size, s.Name, most)
-	}
-	return nil
+// tooLarge reports whether a record is larger than its stream's may be.
+func tooLarge(s *datastream.Stream, p *datastream.Put) bool {
+	return len(p.Data)+len(p.PartitionKey) > s.MaxRecordKiB<<10
+}
+
+// sizeError is what the service says of such a record. path is where its data
+// stands in the request.
+func sizeError(s *datastream.Stream, path string) error {
+	return unfit("1 validation error detected: Value at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", path, s.MaxRecordKiB<<10)
 }
 
 // tellPut says that a stream that takes no records does not exist.

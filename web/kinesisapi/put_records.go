@@ -92,8 +92,8 @@ func batchOf(s *datastream.Stream, records []putRecordsEntry) ([]datastream.Put,
 			return nil, err
 		}
 		*p = datastream.Put{PartitionKey: r.PartitionKey, ExplicitHash: hash, Data: r.Data}
-		if err := checkSize(s, p, "record"); err != nil {
-			return nil, err
+		if tooLarge(s, p) {
+			return nil, sizeError(s, "records."+strconv.Itoa(i+1)+".member.data")
 		}
 		if total += len(p.Data) + len(p.PartitionKey); total > maxPutBytes {
 			return nil, invalid("Records size exceeds 10 MB limit")

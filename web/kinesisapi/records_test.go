@@ -2,6 +2,7 @@ package kinesisapi
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -233,4 +234,15 @@ func next(t testing.TB, events <-chan types.SubscribeToShardEvent) types.Subscri
 		t.Fatal("no event in 8 seconds")
 	}
 	panic("unreachable")
+}
+
+// TestOrderAfterOldNumber: every number is greater than those of the service's
+// older versions.
+func TestOrderAfterOldNumber(t *testing.T) {
+	r := newRig(t)
+	r.made("s", 1)
+	for _, old := range []string{"0", "5", version1(0)} {
+		a := r.do("PutRecord", fmt.Sprintf(`{"StreamName":"s","PartitionKey":"a","Data":"","SequenceNumberForOrdering":%q}`, old))
+		equal(t, old, a["ShardId"], "shardId-000000000000")
+	}
 }

@@ -1,6 +1,7 @@
 package kinesisapi
 
 import (
+	"math/big"
 	"regexp"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func TestRefusals(t *testing.T) {
 			a := r.try(row.op, body)
 			want := "^" + quoted(fill.Replace(row.text)) + "$"
 			if a.status != 400 || a.code != row.code || !regexp.MustCompile(want).MatchString(a.text) {
-				t.Errorf("%s\ngot  %d %s: %s\nwant 400 %s: %s", body, a.status, a.code, a.text, row.code, want)
+				t.Errorf("%.300s\ngot  %d %s: %.1000s\nwant 400 %s: %s", body, a.status, a.code, a.text, row.code, want)
 			}
 		})
 	}
@@ -58,8 +59,17 @@ func refusalFixture(r *rig) *strings.Replacer {
 		"$c", r.consumer("s", "c"), "$s", arnOf("s"), "$od", arnOf("od"), "$split", arnOf("split"), "$none", arnOf("none"),
 		"$it", r.iterator("s", 0, "LATEST"), "$n", r.put("s", "x", "0"), "$A", account,
 		"$m", datastream.SequenceNumber{ShardMade: 1, Index: 1 << 57, Arrived: 2}.String(),
+		"$v1", version1(3), "$big", datastream.SequenceNumber{ShardMade: 1, Shard: 1 << 31, Arrived: 2}.String(),
+		"$far", datastream.SequenceNumber{ShardMade: maxMade, Index: 1 << 57}.String(),
 		"$long", strings.Repeat("a", 129),
 	)
+}
+
+// version1 is a number of the service's version 1.
+func version1(shard int64) string {
+	n := big.NewInt(2)
+	n.Lsh(n, 184)
+	return n.Or(n, big.NewInt(shard<<4|1)).String()
 }
 
 const (
@@ -163,6 +173,10 @@ func shardRefusals() []refusal {
 		{"ListShards", `{"StreamName":"s","ShardFilter":{}}`, codeValidation, "1 validation error detected: Value null at 'shardFilter.type' failed to satisfy constraint: Member must not be null"},
 		{"SplitShard", `{"StreamName":"od","ShardToSplit":"shardId-0","NewStartingHashKey":"10"}`, codeValidation, inUse},
 		{"SplitShard", `{"StreamName":"s","ShardToSplit":"x","NewStartingHashKey":"10"}`, codeNotFound, "Could not find shard x in stream s under account $A."},
+		{"SplitShard", `{"StreamName":"none","ShardToSplit":"2147483648","NewStartingHashKey":"10"}`, codeNotFound, "Could not find shard 2147483648 in stream none under account $A."},
+		{"MergeShards", `{"StreamName":"none","ShardToMerge":"shardId-0","AdjacentShardToMerge":"x"}`, codeNotFound, "Could not find shard x in stream none under account $A."},
+		{"MergeShards", `{"StreamName":"none","ShardToMerge":"x","AdjacentShardToMerge":"y"}`, codeNotFound, "Could not find shard x in stream none under account $A."},
+		{"MergeShards", `{"StreamName":"s","ShardToMerge":"shardId-1","AdjacentShardToMerge":"shardId-0"}`, codeInvalid, "Shards shardId-000000000001 and shardId-000000000000 in stream s under account $A are not an adjacent pair of shards eligible for merging"},
 		{"SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-9","NewStartingHashKey":"10"}`, codeNotFound, "Could not find shard shardId-000000000009 in stream s under account $A."},
 		{"SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-0","NewStartingHashKey":"1"}`, codeInvalid, "NewStartingHashKey 1 used in SplitShard() on shard shardId-000000000000 in stream s under account $A is not both greater than one plus the shard's StartingHashKey 0 and less than the shard's EndingHashKey 170141183460469231731687303715884105727."},
 		{"SplitShard", `{"StreamName":"split","ShardToSplit":"shardId-0","NewStartingHashKey":"10"}`, codeInvalid, "¦.*has already been merged or split.*¦"},
@@ -186,7 +200,8 @@ func recordRefusals() []refusal {
 		{"PutRecord", `{"StreamName":"s","Data":"","PartitionKey":"a","ExplicitHashKey":"340282366920938463463374607431768211456"}`, codeInvalid, "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was 340282366920938463463374607431768211456"},
 		{"PutRecord", `{"StreamName":"s","Data":"","PartitionKey":"a","SequenceNumberForOrdering":"49999999999999999999999999999999999999999999999999999999"}`, codeInvalid, "ExclusiveMinimumSequenceNumber 49999999999999999999999999999999999999999999999999999999 used in PutRecord on stream s under account $A is invalid."},
 		{"PutRecord", `{"StreamName":"s","Data":"","PartitionKey":"a","DryRun":true}`, codeDryRun, dry},
-		{"PutRecord", `{"StreamName":"s","Data":"` + strings.Repeat("AAAA", 1<<20/3+1) + `","PartitionKey":"a"}`, codeInvalid, "The record has 1048579 bytes of data and partition key; stream s takes records of 1048576 bytes (UpdateMaxRecordSize)."},
+		{"PutRecord", `{"StreamName":"s","Data":"` + strings.Repeat("AAAA", 1<<20/3+1) + `","PartitionKey":"a"}`, codeValidation, "1 validation error detected: Value at 'data' failed to satisfy constraint: Member must have length less than or equal to 1048576"},
+		{"PutRecords", `{"StreamName":"s","Records":[{"Data":"","PartitionKey":"a"},{"Data":"` + strings.Repeat("AAAA", 1<<20/3) + `","PartitionKey":"abc"}]}`, codeValidation, "1 validation error detected: Value at 'records.2.member.data' failed to satisfy constraint: Member must have length less than or equal to 1048576"},
 		{"PutRecord", `{"StreamName":"s","Data":"?","PartitionKey":"a"}`, "SerializationException", ""},
 		{"PutRecords", `{"StreamName":"s","Records":[]}`, codeValidation, "1 validation error detected: Value '[]' at 'records' failed to satisfy constraint: Member must have length greater than or equal to 1"},
 		{"PutRecords", `{"StreamName":"s","Records":[{"Data":"","PartitionKey":"a"},{"Data":""}]}`, codeValidation, "1 validation error detected: Value null at 'records.2.member.partitionKey' failed to satisfy constraint: Member must not be null"},
@@ -203,6 +218,12 @@ func recordRefusals() []refusal {
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER"}`, codeInvalid, start + "Request specified AT_SEQUENCE_NUMBER and no StartingSequenceNumber."},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"LATEST","StartingSequenceNumber":"5"}`, codeInvalid, start + "Request specified LATEST and also a StartingSequenceNumber."},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"26227199374822427428162556223570313216"}`, codeInvalid, "StartingSequenceNumber 26227199374822427428162556223570313216 used in GetShardIterator on shard shardId-000000000000 in stream s under account $A is invalid."},
+		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"5"}`, codeInvalid, "Invalid StartingSequenceNumber. It encodes shardId-000000000005, while it was used in a call to a shard with shardId-000000000000"},
+		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"0"}`, codeInvalid, "StartingSequenceNumber 0 used in GetShardIterator on shard shardId-000000000000 in stream s under account $A is invalid because it did not come from this stream."},
+		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$v1"}`, codeInvalid, "Invalid StartingSequenceNumber. It encodes shardId-000000000003, while it was used in a call to a shard with shardId-000000000000"},
+		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$big"}`, codeInvalid, "Invalid StartingSequenceNumber. It encodes shardId--02147483648, while it was used in a call to a shard with shardId-000000000000"},
+		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$far"}`, codeInvalid, "StartingSequenceNumber $far used in GetShardIterator on shard shardId-000000000000 in stream s under account $A is invalid."},
+		{"PutRecord", `{"StreamName":"s","PartitionKey":"a","Data":"","SequenceNumberForOrdering":"$far"}`, codeInvalid, "ExclusiveMinimumSequenceNumber $far used in PutRecord on stream s under account $A is invalid."},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-1","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$n"}`, codeInvalid, "Invalid StartingSequenceNumber. It encodes shardId-000000000000, while it was used in a call to a shard with shardId-000000000001"},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_SEQUENCE_NUMBER","StartingSequenceNumber":"$m"}`, codeInvalid, "StartingSequenceNumber $m used in GetShardIterator on shard shardId-000000000000 in stream s under account $A is invalid because it did not come from this stream."},
 		{"GetShardIterator", `{"StreamName":"s","ShardId":"shardId-0","ShardIteratorType":"AT_TIMESTAMP"}`, codeInvalid, "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter."},
@@ -272,6 +293,9 @@ func settingRefusals() []refusal {
 		{"UpdateStreamWarmThroughput", `{"StreamName":"s","WarmThroughputMiBps":1}`, codeValidation, "Request is invalid. Stream s under account $A is not in On-Demand mode."},
 		{"UpdateStreamWarmThroughput", `{"StreamName":"od","WarmThroughputMiBps":1}`, codeValidation, "Warm throughput needs the account's MinimumThroughputBillingCommitment to be ENABLED (UpdateAccountSettings)."},
 		{"AddTagsToStream", `{"StreamName":"s","Tags":{"a":"!"}}`, codeInvalid, badTag},
+		{"AddTagsToStream", `{"StreamName":"s","Tags":{"a\tb":""}}`, codeInvalid, badTag},
+		{"AddTagsToStream", `{"StreamName":"s","Tags":{"a":"b\nc"}}`, codeInvalid, badTag},
+		{"RemoveTagsFromStream", `{"StreamName":"s","TagKeys":["a\nb"]}`, codeInvalid, badTag},
 		{"AddTagsToStream", `{"StreamName":"s","Tags":{"a":"%"}}`, codeInvalid, "Failed to add tags to stream s under account $A because some tags contained illegal characters. The allowed characters are Unicode letters, white-spaces, '_',',','/','=','+','-','@'."},
 		{"AddTagsToStream", `{"StreamName":"s","Tags":{"a":""` + fifty.String() + `}}`, codeInvalid, "Failed to add tags to stream s under account $A because a given stream cannot have more than 50 tags associated with it."},
 		{"AddTagsToStream", `{"StreamName":"s","Tags":{}}`, codeValidation, "1 validation error detected: Value '{}' at 'tags' failed to satisfy constraint: Member must have length greater than or equal to 1"},

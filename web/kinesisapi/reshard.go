@@ -7,9 +7,22 @@ import (
 )
 
 // resharding is the stream of a call that changes shards: one that is ACTIVE
-// and provisioned.
-func (c *call) resharding(name, arn string) (datastream.Stream, error) {
-	s, err := c.described(name, arn)
+// and provisioned. That a shard's name is none at all is told before anything
+// is said of the stream, as the service does.
+func (c *call) resharding(name, arn string, shards ...string) (datastream.Stream, error) {
+	name, err := c.stream(name, arn)
+	if err != nil {
+		return datastream.Stream{}, err
+	}
+	for _, shard := range shards {
+		if _, ok := parseShard(shard); !ok {
+			return datastream.Stream{}, c.h.noShard(shard, name)
+		}
+	}
+	s, err := c.h.engine.Stream(name)
+	if errors.Is(err, datastream.ErrNotFound) {
+		return s, c.h.noStream(name)
+	}
 	if err != nil {
 		return s, err
 	}

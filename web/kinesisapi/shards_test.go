@@ -22,7 +22,7 @@ func TestShardFilters(t *testing.T) {
 	two := moment()
 	r.do("SplitShard", `{"StreamName":"s","ShardToSplit":"shardId-0","NewStartingHashKey":"1000"}`) // 2 and 3
 	three := moment()
-	r.do("MergeShards", `{"StreamName":"s","ShardToMerge":"shardId-1","AdjacentShardToMerge":"shardId-3"}`) // 4
+	r.do("MergeShards", `{"StreamName":"s","ShardToMerge":"shardId-3","AdjacentShardToMerge":"shardId-1"}`) // 4
 	for _, row := range []struct{ filter, want string }{
 		{``, "01234"},
 		{`,"ShardFilter":{"Type":"AT_LATEST"}`, "24"},

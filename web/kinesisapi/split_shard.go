@@ -19,7 +19,7 @@ type splitShardInput struct {
 }
 
 func (h *Handler) splitShard(ctx context.Context, c *call, in *splitShardInput) (*none, error) {
-	s, err := c.resharding(in.StreamName, in.StreamARN)
+	s, err := c.resharding(in.StreamName, in.StreamARN, in.ShardToSplit)
 	if err != nil {
 		return nil, err
 	}

@@ -23,14 +23,20 @@ func (h *Handler) start(op, member, stream string, shard uint32, kind, sequence 
 	case !bySequence:
 		return s, nil
 	}
-	n, err := datastream.ParseSequenceNumber(sequence)
-	if err != nil {
+	encoded, old := oldShard(sequence)
+	if n, err := datastream.ParseSequenceNumber(sequence); err == nil {
+		encoded = n.Shard
+	} else if !old {
 		return s, invalid("%s %s used in %s on shard %s in stream %s under account %s is invalid.",
 			member, sequence, op, shardName(shard), stream, h.account)
 	}
-	if n.Shard != shard {
-		return s, invalid("Invalid %s. It encodes %s, while it was used in a call to a shard with %s",
-			member, shardName(n.Shard), shardName(shard))
+	if encoded != shard {
+		return s, invalid("Invalid %s. It encodes shardId-%012d, while it was used in a call to a shard with %s",
+			member, int32(encoded), shardName(shard)) // the service shows what is no shard's as a negative number
+	}
+	if old {
+		return s, invalid("%s %s used in %s on shard %s in stream %s under account %s is invalid because it did not come from this stream.",
+			member, sequence, op, shardName(shard), stream, h.account)
 	}
 	return s, nil
 }

@@ -81,7 +81,9 @@ func (h *Handler) checkTags(doing, stream string, texts ...string) error {
 	return nil
 }
 
+// tagCharacter reports whether a tag may have a character. White space is what
+// Unicode calls a space: tabs and ends of lines are refused.
 func tagCharacter(r rune) bool {
-	return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r) || unicode.IsSpace(r) ||
+	return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r) || unicode.Is(unicode.Zs, r) ||
 		strings.ContainsRune("_./=+-@:", r)
 }

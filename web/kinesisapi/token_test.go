@@ -113,6 +113,16 @@ func TestIteratorForms(t *testing.T) {
 	if raw, err := base64.StdEncoding.DecodeString(it); err != nil || string(raw[:8]) != "\x00\x00\x00\x00\x00\x00\x00\x01" {
 		t.Errorf("iterator %q, %v", it, err)
 	}
+	for _, n := range []int{1, 20, 85, 86, 101, 102, 128} {
+		name := strings.Repeat("n", n)
+		r.made(name, 1)
+		r.put(name, name, "0")
+		it := r.iterator(name, 0, "TRIM_HORIZON")
+		if raw, err := base64.StdEncoding.DecodeString(it); err != nil || len(raw) < 152 || (len(raw)-152)%16 != 0 || len(it) > 512 {
+			t.Errorf("iterator of a name of %d has %d bytes, %v", n, len(raw), err)
+		}
+		equal(t, "read", r.read(it), name)
+	}
 	equal(t, "quoted", r.read(`"`+it+`"`), "x")
 	other := newRig(t)
 	other.made("s", 1)

@@ -61,7 +61,7 @@ func readClaim(r *http.Request, query []pair) (*claim, *Error) {
 		return nil, refuse(CodeInvalid, "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header.")
 	case inQuery:
 		return readQuery(query)
-	case !strings.HasPrefix(header, "AWS4-"):
+	case header == "":
 		return nil, refuse(CodeMissing, "Missing Authentication Token")
 	}
 	return readHeader(r, header)

@@ -64,7 +64,8 @@ func TestRefusals(t *testing.T) {
 		text   string // begins with
 	}{
 		{"nothing", func(r *http.Request) { r.Header.Del("Authorization") }, "MissingAuthenticationTokenException", "Missing Authentication Token"},
-		{"bearer", header("Authorization", "Bearer secret-of-a-user"), "MissingAuthenticationTokenException", "Missing Authentication Token"},
+		{"bearer", header("Authorization", "Bearer secret-of-a-user"), "IncompleteSignatureException", "Invalid key=value pair (missing equal-sign) in Authorization header (hashed with SHA-256 and encoded with Base64): '"},
+		{"not even a scheme", header("Authorization", "X"), "IncompleteSignatureException", "Authorization header requires 'Credential' parameter. Authorization header requires 'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. (Hashed"},
 		{"header and query", func(r *http.Request) { r.URL.RawQuery = "X-Amz-Algorithm=x" }, "InvalidSignatureException", "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header."},
 		{"no credential", setAuth("Credential=", "C="), "IncompleteSignatureException", "Authorization header requires 'Credential' parameter. (Hashed with SHA-256 and encoded with Base64) Authorization="},
 		{"no signature", setAuth("Signature=", "S="), "IncompleteSignatureException", "Authorization header requires 'Signature' parameter. (Hashed"},

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -394,14 +395,16 @@ func TestKinesisFanOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sub.GetStream().Close()
-	go func() {
+	var putting sync.WaitGroup
+	defer putting.Wait()
+	putting.Go(func() {
 		for i := 10; i < 60; i++ {
 			put(i)
 		}
 		if _, err := c.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: aws.String(name), ShardToSplit: aws.String(shard), NewStartingHashKey: aws.String("170141183460469231731687303715884105728")}); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	next, children := 0, 0
 	deadline := time.After(30 * time.Second)
 	for open := true; open; {
