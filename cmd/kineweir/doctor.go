@@ -165,15 +165,17 @@ func examineSpace(_ context.Context, c *Config) []finding {
 	if err != nil {
 		return []finding{{verdictWarn, "space", fmt.Sprintf("free space of %s is not known: %v", dir, err), "watch it yourself"}}
 	}
-	return []finding{spaceFinding(dir, free, total, c.Archive)}
+	return []finding{spaceFinding(dir, free, total, c)}
 }
 
-func spaceFinding(dir string, free, total size, a ArchiveConfig) finding {
+func spaceFinding(dir string, free, total size, c *Config) finding {
 	f := finding{verdictOK, "space", fmt.Sprintf("%s: %s free of %s", dir, free, total), ""}
-	floor := a.Retention.MinFree
+	floor, reserve := c.Archive.Retention.MinFree, c.Records.reserve()
 	switch {
 	case free < 256<<20:
 		f.verdict, f.mend = verdictFail, "nothing can be recorded: free some space, or choose another folder with --data"
+	case free <= reserve:
+		f.verdict, f.mend = verdictFail, fmt.Sprintf("no record is taken while less than %s is free, twice records.memory: free some space, or lower that", reserve)
 	case free <= floor:
 		f.verdict, f.mend = verdictWarn, fmt.Sprintf("that is below archive.retention.min_free (%s): old video is deleted at once", floor)
 	case free < floor+10<<30:

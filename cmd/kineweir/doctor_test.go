@@ -138,18 +138,22 @@ func TestDoctorAccess(t *testing.T) {
 }
 
 func TestDoctorSpace(t *testing.T) {
-	archive := defaultConfig().Archive
+	config, large := defaultConfig(), defaultConfig()
+	large.Records.Memory = 4 << 30
 	for _, c := range []struct {
-		free size
-		want verdict
-		mend string
+		config *Config
+		free   size
+		want   verdict
+		mend   string
 	}{
-		{100 << 20, verdictFail, "nothing can be recorded"},
-		{1 << 30, verdictWarn, "below archive.retention.min_free (2.0 GiB)"},
-		{5 << 30, verdictWarn, "fills"},
-		{100 << 30, verdictOK, ""},
+		{config, 100 << 20, verdictFail, "nothing can be recorded"},
+		{config, 1 << 30, verdictWarn, "below archive.retention.min_free (2.0 GiB)"},
+		{config, 5 << 30, verdictWarn, "fills"},
+		{config, 100 << 30, verdictOK, ""},
+		{large, 5 << 30, verdictFail, "no record is taken while less than 8.0 GiB is free, twice records.memory"},
+		{large, 100 << 30, verdictOK, ""},
 	} {
-		expect(t, spaceFinding("/x", c.free, 1<<40, archive), c.want, c.free.String()+" free of 1.0 TiB", c.mend)
+		expect(t, spaceFinding("/x", c.free, 1<<40, c.config), c.want, c.free.String()+" free of 1.0 TiB", c.mend)
 	}
 }
 

@@ -138,7 +138,7 @@ func (s *server) openUsers(context.Context) error {
 	s.users = users
 	s.onStop("credentials", func(context.Context) error { users.Close(); return nil })
 	if key != "" {
-		fmt.Fprintf(os.Stderr, "\nThis server can be reached from other machines, so it wants credentials.\n"+
+		fmt.Fprintf(os.Stderr, "\nThis server wants credentials, as others can reach it or auth.file names them.\n"+
 			"They are in %s; the first user is %q, and this is its key, shown only now:\n\n    %s\n\n", users.File(), auth.FirstUser, key)
 	}
 	return nil
@@ -152,7 +152,7 @@ func (s *server) openArchive(ctx context.Context) error {
 	}
 	s.bucket = bucket.Measure(store)
 	if s.catalog, err = wal.OpenMeta(filepath.Join(c.Data, "meta"), wal.Options{Logger: s.log}); err != nil {
-		return fmt.Errorf("open the catalog: %w", s.locked(err))
+		return fmt.Errorf("open the catalog: %w", s.damaged(s.locked(err), rebuildVideo))
 	}
 	s.onStop("catalog", func(context.Context) error { return s.catalog.Close() })
 	s.archive, err = archive.Open(ctx, archive.Options{
@@ -167,7 +167,7 @@ func (s *server) openArchive(ctx context.Context) error {
 		Logger: s.log,
 	})
 	if err != nil {
-		return fmt.Errorf("open the archive: %w", err)
+		return fmt.Errorf("open the archive: %w", s.damaged(err, rebuildVideo))
 	}
 	s.onStop("archive", s.archive.Close)
 	return nil

@@ -21,7 +21,7 @@ func (s *server) openFeed(ctx context.Context) error {
 	var err error
 	s.detections, err = events.Open(ctx, events.Options{Dir: filepath.Join(c.Data, "events"), Bucket: s.bucket, Videos: s.archive, Log: s.log})
 	if err != nil {
-		return fmt.Errorf("open the detections: %w", s.locked(err))
+		return fmt.Errorf("open the detections: %w", s.damaged(s.locked(err), giveUpDetections))
 	}
 	s.onStop("detections", s.detections.Close)
 	from := recordStream{s.records.engine}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -38,15 +40,13 @@ func (s *server) openRecords(ctx context.Context) error {
 	r := &s.records
 	files := wal.Options{FS: disk, Logger: s.log}
 	if r.meta, err = wal.OpenMeta(filepath.Join(c.Data, "streams"), files); err != nil {
-		return fmt.Errorf("open the catalog of data streams: %w", s.locked(err))
+		return fmt.Errorf("open the catalog of data streams: %w", s.damaged(s.locked(err), giveUpRecords))
 	}
 	s.onStop("catalog of data streams", func(context.Context) error { return r.meta.Close() })
-	// Room is left for sealing what is in memory, twice over: what is sealed is
-	// trimmed from the log, and that makes room again.
 	log := files
-	log.ReserveBytes = max(2*int64(c.Records.Memory), 64<<20)
+	log.ReserveBytes = int64(c.Records.reserve())
 	if r.lane, err = wal.Open(filepath.Join(c.Data, "records"), log); err != nil {
-		return fmt.Errorf("open the log of records: %w", err)
+		return fmt.Errorf("open the log of records: %w", s.damaged(err, giveUpRecords))
 	}
 	s.onStop("log of records", func(context.Context) error { return r.lane.Close() })
 	// The store asks the engine how long records are kept, and the engine reads
@@ -62,7 +62,7 @@ func (s *server) openRecords(ctx context.Context) error {
 		},
 	})
 	if err != nil {
-		return fmt.Errorf("open the records: %w", err)
+		return fmt.Errorf("open the records: %w", s.damaged(err, giveUpRecords))
 	}
 	s.onStop("records", r.store.Close)
 	keys, err := keyring.Open(filepath.Join(c.Data, "keys"), disk)
@@ -80,10 +80,32 @@ func (s *server) openRecords(ctx context.Context) error {
 	return nil
 }
 
+// reserve is the free room that the log leaves on the disk: room to seal what is
+// in memory, twice over. What is sealed is trimmed from the log, and that makes
+// room again.
+func (c RecordsConfig) reserve() size { return max(2*c.Memory, 64<<20) }
+
 // locked says what to do about a folder that another server has.
 func (s *server) locked(err error) error {
 	if errors.Is(err, journal.ErrLocked) {
 		return fmt.Errorf("data: another server is running on %s: stop it, or give this one a folder of its own with --data", s.config.Data)
+	}
+	return err
+}
+
+// What is left to do about damage when there is no copy of a file.
+const (
+	giveUpRecords    = "to go on without all records and streams, move the folders streams, records and segments out of %s"
+	giveUpDetections = "to go on without the detections so far, move the folder events out of %s"
+	rebuildVideo     = "make the index of video anew with \"kineweir archive rebuild --data %s\""
+)
+
+// damaged says what to do about files that do not read as they were written, or
+// are gone.
+func (s *server) damaged(err error, instead string) error {
+	var damage *journal.CorruptError
+	if errors.As(err, &damage) || errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; put back a copy of the data folder, or "+instead, err, s.config.Data)
 	}
 	return err
 }
@@ -141,7 +163,33 @@ func (s *server) forgetful(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make a folder for video that is not kept: %w", err)
 	}
+	if _, given := s.config.origin["data"]; given {
+		s.log.Warn("the data folder is not used: with ephemeral nothing is kept", "data", s.config.Data)
+	}
+	s.log = slog.New(untroubled{s.log.Handler()})
 	s.config.Data = dir
 	s.onStop("temporary folder", func(context.Context) error { return os.RemoveAll(dir) })
 	return nil
+}
+
+// untroubled is a log that does not tell that what is in memory may go, which is
+// what was asked for.
+type untroubled struct{ slog.Handler }
+
+// Handle leaves out the warning of package wal.
+func (h untroubled) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "the journal lies where a crash may take it" {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs is for loggers made of this one.
+func (h untroubled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return untroubled{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup is for loggers made of this one.
+func (h untroubled) WithGroup(name string) slog.Handler {
+	return untroubled{h.Handler.WithGroup(name)}
 }

@@ -285,6 +285,26 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
+// TestStreamMadeAnew has the stream made anew just before a shard of it is opened:
+// its reader must not go on with the other stream of that name.
+func TestStreamMadeAnew(t *testing.T) {
+	e := newFake(1)
+	seeks := 0
+	e.refuse = func(op string) error {
+		if op == "Seek" {
+			if seeks++; seeks == 2 { // the first was for the place to begin
+				e.id = 8
+			}
+		}
+		return nil
+	}
+	c := newServer(t, e).open(t, "")
+	c.must()
+	if told, code := c.end(); told != "no_such_stream" || code != 4404 {
+		t.Errorf("ended with %q %d", told, code)
+	}
+}
+
 func TestDeletedStream(t *testing.T) {
 	for _, how := range []string{"gone", "made anew"} {
 		e := newFake(2)

@@ -42,10 +42,11 @@ func (c *conn) readShard(ctx context.Context, st *station) error {
 	cur := datastream.Cursor{Stream: c.stream.ID, Shard: st.shard, Next: st.next} // only this goroutine moves st.next
 	if cur.Next == (journal.Position{}) {
 		first, err := c.h.o.Engine.Seek(c.name, st.shard, datastream.Start{From: datastream.TrimHorizon})
-		if err == nil {
-			cur = first
-		} else if !errors.Is(err, datastream.ErrNotFound) {
+		switch {
+		case err != nil && !errors.Is(err, datastream.ErrNotFound):
 			return err
+		case err == nil && first.Stream == cur.Stream: // and not of one made anew by this name
+			cur = first
 		}
 	}
 	for {
