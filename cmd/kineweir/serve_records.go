@@ -39,7 +39,11 @@ func (s *server) openRecords(ctx context.Context) error {
 	var err error
 	r := &s.records
 	files := wal.Options{FS: disk, Logger: s.log}
-	if r.meta, err = wal.OpenMeta(filepath.Join(c.Data, "streams"), files); err != nil {
+	// The catalog needs little room, and much can be freed by what it is told:
+	// streams are deleted on a disk that takes no records any more.
+	catalog := files
+	catalog.ReserveBytes = 1 << 20
+	if r.meta, err = wal.OpenMeta(filepath.Join(c.Data, "streams"), catalog); err != nil {
 		return fmt.Errorf("open the catalog of data streams: %w", s.damaged(s.locked(err), giveUpRecords))
 	}
 	s.onStop("catalog of data streams", func(context.Context) error { return r.meta.Close() })
