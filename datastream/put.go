@@ -243,7 +243,7 @@ func (e *Engine) keep(ctx context.Context, s *stream, puts []Put, w *workspace, 
 		case r.Err != nil:
 			continue
 		case err != nil:
-			*r = PutResult{Shard: sh.index, Err: &Error{Kind: ErrUnavailable, Stream: s.name, Message: "the record could not be kept: " + err.Error()}}
+			*r = PutResult{Shard: sh.index, Err: unkept(s.name, "the record could not be kept", err)}
 		default:
 			r.Sequence = sh.number(IndexOf(pending.Position(item)), arrived)
 		}
