@@ -81,7 +81,8 @@ func TestKinesisSoak(t *testing.T) {
 	awaitActive(t, c, name)
 	var all []string
 	places := map[string][]string{}
-	for _, shard := range listShards(t, c, name) { // parents come before children
+	shards := listShards(t, c, name)
+	for _, shard := range shards { // parents come before children
 		records, _ := drain(t, c, name, *shard.ShardId)
 		for _, r := range records {
 			record, _, _ := strings.Cut(string(r.Data), " ")
@@ -99,7 +100,7 @@ func TestKinesisSoak(t *testing.T) {
 	if !slices.Equal(all, follower.records) {
 		t.Errorf("the reader met %d records, %d are there", len(follower.records), len(all))
 	}
-	t.Logf("%d iterations, seed %d, %d acknowledged, %d there, %d sent twice", kills, seed, book.len(), len(all), len(book.retried))
+	t.Logf("%d iterations, seed %d, %d shards, %d acknowledged, %d there, %d sent twice", kills, seed, len(shards), book.len(), len(all), len(book.retried))
 	if book.len() < 1000 {
 		t.Errorf("only %d records were ever acknowledged", book.len())
 	}
@@ -203,14 +204,20 @@ type follower struct {
 
 func (f *follower) read(ctx context.Context, c *kinesis.Client) {
 	for ctx.Err() == nil && (f.until == 0 || len(f.records) < f.until) {
-		out, err := c.ListShards(ctx, &kinesis.ListShardsInput{StreamName: &f.stream})
-		if err != nil {
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		for _, shard := range out.Shards {
-			if !f.ended[*shard.ShardId] {
-				f.readShard(ctx, c, *shard.ShardId)
+		in := &kinesis.ListShardsInput{StreamName: &f.stream}
+		for in != nil && ctx.Err() == nil { // there may be more than fit into an answer
+			out, err := c.ListShards(ctx, in)
+			if err != nil {
+				time.Sleep(10 * time.Millisecond)
+				break
+			}
+			for _, shard := range out.Shards {
+				if !f.ended[*shard.ShardId] {
+					f.readShard(ctx, c, *shard.ShardId)
+				}
+			}
+			if in = nil; out.NextToken != nil {
+				in = &kinesis.ListShardsInput{NextToken: out.NextToken}
 			}
 		}
 	}
