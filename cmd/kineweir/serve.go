@@ -14,6 +14,7 @@ import (
 	"github.com/kineweir/kineweir/archive/bucket"
 	"github.com/kineweir/kineweir/archive/events"
 	"github.com/kineweir/kineweir/archive/feed"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
 	"github.com/kineweir/kineweir/datastream/journal/wal"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
@@ -33,6 +34,7 @@ const stopTimeout = 15 * time.Second
 type server struct {
 	config *Config
 	log    *slog.Logger
+	disk   vfs.FS // where the data folder is
 	steps  []step
 
 	users    *auth.Store
@@ -64,7 +66,7 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(listenin
 	for _, off := range c.dropTaken(ctx) {
 		log.Warn(off)
 	}
-	s := &server{config: c, log: log}
+	s := &server{config: c, log: log, disk: vfs.OS{}}
 	where, err := s.start(ctx)
 	if err != nil {
 		s.stop()
@@ -151,12 +153,12 @@ func (s *server) openArchive(ctx context.Context) error {
 		return err
 	}
 	s.bucket = bucket.Measure(store)
-	if s.catalog, err = wal.OpenMeta(filepath.Join(c.Data, "meta"), wal.Options{Logger: s.log}); err != nil {
+	if s.catalog, err = wal.OpenMeta(filepath.Join(c.Data, "meta"), wal.Options{FS: s.disk, Logger: s.log}); err != nil {
 		return fmt.Errorf("open the catalog: %w", s.damaged(s.locked(err), rebuildVideo))
 	}
 	s.onStop("catalog", func(context.Context) error { return s.catalog.Close() })
 	s.archive, err = archive.Open(ctx, archive.Options{
-		Dir: c.Data, Bucket: s.bucket, Meta: s.catalog,
+		Dir: c.Data, FS: s.disk, Bucket: s.bucket, Meta: s.catalog,
 		SealBytes: int64(c.Archive.SegmentSize), SealAge: time.Duration(c.Archive.SegmentAge), MaxSpoolBytes: int64(c.Archive.MaxSpool),
 		Retention: archive.Retention{MaxAge: time.Duration(c.Archive.Retention.MaxAge), MaxBytes: int64(c.Archive.Retention.MaxBytes)},
 		RetentionOf: func(name fragments.StreamName) (archive.Retention, bool) {

@@ -19,7 +19,7 @@ import (
 func (s *server) openFeed(ctx context.Context) error {
 	c := s.config
 	var err error
-	s.detections, err = events.Open(ctx, events.Options{Dir: filepath.Join(c.Data, "events"), Bucket: s.bucket, Videos: s.archive, Log: s.log})
+	s.detections, err = events.Open(ctx, events.Options{Dir: filepath.Join(c.Data, "events"), FS: s.disk, Bucket: s.bucket, Videos: s.archive, Log: s.log})
 	if err != nil {
 		return fmt.Errorf("open the detections: %w", s.damaged(s.locked(err), giveUpDetections))
 	}

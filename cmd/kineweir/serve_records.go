@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -32,7 +31,7 @@ type records struct {
 // the disk is memory.
 func (s *server) openRecords(ctx context.Context) error {
 	c := s.config
-	var disk vfs.FS = vfs.OS{}
+	disk := s.disk
 	if c.Ephemeral {
 		disk = vfs.NewMemory()
 	}
@@ -170,30 +169,14 @@ func (s *server) forgetful(context.Context) error {
 	if _, given := s.config.origin["data"]; given {
 		s.log.Warn("the data folder is not used: with ephemeral nothing is kept", "data", s.config.Data)
 	}
-	s.log = slog.New(untroubled{s.log.Handler()})
-	s.config.Data = dir
+	s.config.Data, s.disk = dir, passing{}
 	s.onStop("temporary folder", func(context.Context) error { return os.RemoveAll(dir) })
 	return nil
 }
 
-// untroubled is a log that does not tell that what is in memory may go, which is
-// what was asked for.
-type untroubled struct{ slog.Handler }
+// passing is the disk under a temporary folder: what is in it may go with the
+// machine's power, which is what was asked for and no cause for a warning.
+type passing struct{ vfs.OS }
 
-// Handle leaves out the warning of package wal.
-func (h untroubled) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == "the journal lies where a crash may take it" {
-		return nil
-	}
-	return h.Handler.Handle(ctx, r)
-}
-
-// WithAttrs is for loggers made of this one.
-func (h untroubled) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return untroubled{h.Handler.WithAttrs(attrs)}
-}
-
-// WithGroup is for loggers made of this one.
-func (h untroubled) WithGroup(name string) slog.Handler {
-	return untroubled{h.Handler.WithGroup(name)}
-}
+// Kind tells package wal so.
+func (passing) Kind(string) (string, error) { return "memory", nil }

@@ -98,7 +98,7 @@ func (s *server) openCameras(ctx context.Context) error {
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
 		return fmt.Errorf("open the settings: %w", err) // The passwords of cameras are in there.
 	}
-	settings, err := wal.OpenMeta(dir, wal.Options{Logger: s.log})
+	settings, err := wal.OpenMeta(dir, wal.Options{FS: s.disk, Logger: s.log})
 	if err != nil {
 		return fmt.Errorf("open the settings: %w", err)
 	}
