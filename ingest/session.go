@@ -265,6 +265,10 @@ func (s *Session) Write(au *fragments.AccessUnit) {
 	s.cut.Push(au)
 }
 
+// OnKeyRequest sets how the publisher is asked for a key frame by those who
+// watch. f must not block.
+func (s *Session) OnKeyRequest(f func()) { s.live.OnKeyRequest(f) }
+
 // Lost counts n packets that the transport lost.
 func (s *Session) Lost(n uint64) {
 	s.mu.Lock()

@@ -59,6 +59,8 @@ var sideways = []struct{ from, to, why string }{
 	{"firehose/*", "datastream/functions/*", "a delivery stream may call a function for each batch"},
 	{"datastream/analytics/*", "datastream/functions/*", "a query may deliver to a function"},
 	{"playback/*", "playback/image/*", "a detector looks at images"},
+	{"playback/dash", "playback/hls", "one timeline and one set of segments, told in two languages"},
+	{"ingest/*", "ingest/depacketize", "RTP is the same whoever carries it: RTSP or WebRTC"},
 }
 
 // checkFloors finds arrows that do not point downward. Tests are free of it:
@@ -141,7 +143,8 @@ var foreign = []struct {
 	but     []string // when given: everybody but these folders
 	why     string
 }{
-	{library: "github.com/bluenviron/gortsplib/*", only: []string{"ingest/rtsp/*"}, why: "one package knows the RTSP library and its traps"},
+	{library: "github.com/bluenviron/gortsplib/*", only: []string{"ingest/rtsp/*", "ingest/depacketize"}, why: "one package knows the RTSP library and its traps, one its readers of RTP"},
+	{library: "github.com/pion/webrtc/*", only: []string{"ingest/peer", "playback/viewer", "web/whip", "cmd/*"}, why: "WebRTC is one way in and one way out among others"},
 	{library: "github.com/minio/minio-go/*", only: []string{"archive/bucket/minio"}, why: "the archive needs an object store, not a vendor"},
 	{library: "net/http", but: []string{"fragments/*", "datastream", "datastream/journal/*", "datastream/segment/*", "datastream/keyring/*", "datastream/consumer", "archive", "archive/bucket", "archive/bucket/dir", "archive/feed", "archive/events", "ingest"}, why: "engines know no HTTP servers; the front door does (datastream/consumer/remote is a client)"},
 	{library: "flag", only: []string{"cmd/*"}, why: "flags have one place"},

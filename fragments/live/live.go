@@ -139,6 +139,8 @@ type Publisher struct {
 	groupLost  bool // the group outgrew the cache
 	subs       map[*Subscription]struct{}
 	ended      bool
+	wantKey    func()    // asks the publisher for a key frame; nil: it cannot be asked
+	asked      time.Time // when it was asked last
 }
 
 // Name returns the name of the stream.
@@ -165,6 +167,33 @@ func (p *Publisher) Subscribers() int {
 // Dropped returns how many access units subscribers have lost because they
 // were too slow.
 func (p *Publisher) Dropped() int64 { return p.dropped.Load() }
+
+// keyPause is the least time between two requests for a key frame, lest many
+// viewers who lost something at once make the publisher send nothing else.
+const keyPause = 500 * time.Millisecond
+
+// OnKeyRequest sets how the publisher is asked for a key frame. f must not
+// block; it is called by any goroutine.
+func (p *Publisher) OnKeyRequest(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wantKey = f
+}
+
+// RequestKey asks the publisher for a key frame, when it can be asked and has
+// not just been: a camera sends one when it likes, a browser at once.
+func (p *Publisher) RequestKey() {
+	p.mu.Lock()
+	f := p.wantKey
+	now := time.Now()
+	if p.ended || f == nil || now.Sub(p.asked) < keyPause {
+		p.mu.Unlock()
+		return
+	}
+	p.asked = now
+	p.mu.Unlock()
+	f()
+}
 
 // Write hands au to every subscriber. It never blocks.
 func (p *Publisher) Write(au *fragments.AccessUnit) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kineweir/kineweir/fragments"
@@ -205,4 +206,32 @@ func BenchmarkWrite(b *testing.B) {
 		p.Write(unit(video, i, i%50 == 0))
 	}
 	p.Close()
+}
+
+func TestKeyRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New()
+		p := h.Publish("a", []*fragments.Track{video})
+		s, _ := h.Subscribe("a", SubscribeOptions{})
+		s.RequestKey() // cannot be asked
+		asked := 0
+		p.OnKeyRequest(func() { asked++ })
+		for range 10 {
+			s.RequestKey()
+		}
+		if asked != 1 {
+			t.Errorf("asked %d times at once, want 1", asked)
+		}
+		time.Sleep(keyPause)
+		s.RequestKey()
+		if asked != 2 {
+			t.Errorf("asked %d times after the pause, want 2", asked)
+		}
+		p.Close()
+		time.Sleep(keyPause)
+		s.RequestKey()
+		if asked != 2 {
+			t.Errorf("asked after the end")
+		}
+	})
 }

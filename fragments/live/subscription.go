@@ -75,6 +75,9 @@ func (s *Subscription) Dropped() int64 {
 // Tracks returns the tracks of the stream in their newest configuration.
 func (s *Subscription) Tracks() []*fragments.Track { return s.pub.Tracks() }
 
+// RequestKey asks the publisher for a key frame; see [Publisher.RequestKey].
+func (s *Subscription) RequestKey() { s.pub.RequestKey() }
+
 // Close leaves the stream.
 func (s *Subscription) Close() {
 	s.pub.mu.Lock()
