@@ -1,0 +1,47 @@
+package whip
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestPublish goes the whole way: offer, answer, media, end.
+func TestPublish(t *testing.T) {
+	r := newRig(t, nil)
+	c := r.newClient(true, r.engine)
+	res := c.post("/whip/door", c.makeOffer())
+	if got := res.Header.Get("Content-Type"); got != "application/sdp" {
+		t.Errorf("Content-Type %q", got)
+	}
+	if got := res.Header.Get("Accept-Patch"); got != "application/trickle-ice-sdpfrag" {
+		t.Errorf("Accept-Patch %q", got)
+	}
+	if !strings.HasPrefix(c.location, "/whip/door/") || !strings.HasPrefix(c.etag, `"`) {
+		t.Errorf("Location %q, ETag %q", c.location, c.etag)
+	}
+	eventually(t, "media at the server", func() bool { return r.conn().packets.Load() > 5 })
+	eventually(t, "the session to be counted as connected", func() bool { return r.h.Stats()[0].Connected == 1 })
+	for range 2 { // a second DELETE finds what the first did
+		if res, body := r.send("DELETE", c.location, ""); res.StatusCode != http.StatusOK {
+			t.Fatalf("DELETE: %s %s", res.Status, body)
+		}
+	}
+	if reason := r.conn().reason.Load(); reason == nil || *reason != nil {
+		t.Errorf("the connection was closed with reason %v", reason)
+	}
+	if s := r.h.Stats()[0]; s.Open != 0 || s.Opened != 1 || s.Failed != [causes]uint64{} {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestView(t *testing.T) {
+	r := newRig(t, nil)
+	r.left = []string{"audio AAC: WebRTC does not carry it; use LL-HLS", "frames of type B"}
+	c := r.newClient(false, r.engine)
+	res := c.post("/whep/door", c.makeOffer())
+	if got := strings.Join(res.Header.Values("Kineweir-Left-Out"), "|"); got != strings.Join(r.left, "|") {
+		t.Errorf("left out %q", got)
+	}
+	eventually(t, "media at the viewer", func() bool { return c.packets.Load() > 5 })
+}
