@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/kineweir/kineweir/fragments"
 )
@@ -11,11 +12,13 @@ import (
 // commitQueue stands between the cutter of one session and the Sink: it takes
 // numbers when fragments open and hands them over, in order, from a goroutine
 // of its own. It is bounded in bytes; what does not fit is dropped, counted
-// and leaves a marked discontinuity.
+// and leaves a marked discontinuity, and so does what no event wants where only
+// events are recorded.
 type commitQueue struct {
 	sink  Sink
 	lease fragments.Lease
 	max   int
+	keep  *keeper // nil: everything is recorded
 	log   *slog.Logger
 	ctx   context.Context // of the commits, ended by close
 	stop  context.CancelFunc
@@ -30,12 +33,13 @@ type commitQueue struct {
 	broken    bool // the next fragment to be committed does not continue the one committed last
 	warned    bool // a loss has been logged since the last commit
 	committed int64
+	passed    int64 // not wanted by any event
 	dropped   int64
 	lastErr   error
 }
 
-func newCommitQueue(sink Sink, lease fragments.Lease, maxBytes int, log *slog.Logger) *commitQueue {
-	q := &commitQueue{sink: sink, lease: lease, max: maxBytes, log: log, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+func newCommitQueue(sink Sink, lease fragments.Lease, maxBytes int, keep *keeper, log *slog.Logger) *commitQueue {
+	q := &commitQueue{sink: sink, lease: lease, max: maxBytes, keep: keep, log: log, done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	q.hole = true // a session does not continue the time line of the one before
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	go q.run()
@@ -60,20 +64,66 @@ func (q *commitQueue) End(f *fragments.Fragment) {
 	if f.Number.IsZero() {
 		return
 	}
-	size := f.Bytes()
 	q.mu.Lock()
-	full := q.bytes > 0 && q.bytes+size > q.max
-	if !full {
-		f.Discontinuity = f.Discontinuity || q.hole
+	commit, pass := []*fragments.Fragment{f}, []*fragments.Fragment(nil)
+	if q.keep != nil {
+		commit, pass = q.keep.offer(f)
+	}
+	full := q.take(commit, pass)
+	q.mu.Unlock()
+	q.settle(full, pass)
+}
+
+// want tells of an event; see Sessions.Keep.
+func (q *commitQueue) want(from, to time.Time) {
+	q.mu.Lock()
+	commit, pass := q.keep.want(from, to)
+	full := q.take(commit, pass)
+	q.mu.Unlock()
+	q.settle(full, pass)
+}
+
+// take queues fragments, those that do not fit excepted, which it returns. The
+// caller holds q.mu. Those passed over lie before the others.
+func (q *commitQueue) take(commit, pass []*fragments.Fragment) (full []*fragments.Fragment) {
+	if len(pass) > 0 {
+		q.passed += int64(len(pass))
+		q.hole = true
+	}
+	for _, f := range commit {
+		size := f.Bytes()
+		if q.bytes > 0 && q.bytes+size > q.max {
+			full = append(full, f)
+			q.hole = true
+			continue
+		}
+		f = q.mark(f, q.hole)
 		q.hole = false
 		q.fragments = append(q.fragments, f)
 		q.bytes += size
 	}
-	q.mu.Unlock()
-	if full {
+	return full
+}
+
+// mark returns f, marked as a discontinuity if it is one. A fragment that has
+// been shown live is never changed.
+func (q *commitQueue) mark(f *fragments.Fragment, broken bool) *fragments.Fragment {
+	if !broken || f.Discontinuity {
+		return f
+	}
+	c := *f
+	c.Discontinuity = true
+	return &c
+}
+
+// settle gives back the numbers of what is not committed, and wakes run.
+func (q *commitQueue) settle(full, pass []*fragments.Fragment) {
+	for _, f := range pass {
+		q.sink.Abort(q.lease, f.Number)
+	}
+	for _, f := range full {
 		q.sink.Abort(q.lease, f.Number)
 		q.failed("queue it", errQueueFull, &q.hole)
-		return
 	}
 	q.signal()
 }
@@ -99,6 +149,13 @@ func (q *commitQueue) failed(what string, err error, mark *bool) {
 	}
 }
 
+// holds reports whether fragments wait for an event.
+func (q *commitQueue) holds() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.keep != nil && len(q.keep.held) > 0
+}
+
 func (q *commitQueue) run() {
 	defer close(q.done)
 	for {
@@ -116,7 +173,7 @@ func (q *commitQueue) run() {
 			<-q.wake
 			continue
 		}
-		f.Discontinuity = f.Discontinuity || broken
+		f = q.mark(f, broken)
 		err := q.sink.Commit(q.ctx, q.lease, f)
 		q.mu.Lock()
 		q.fragments[0] = nil
@@ -137,12 +194,24 @@ func (q *commitQueue) run() {
 	}
 }
 
-// close waits until everything queued is committed, or until ctx ends.
-func (q *commitQueue) close(ctx context.Context) {
+// close waits until everything queued is committed, or until ctx ends. Before
+// that it waits for events about what is held, for as long as wait says.
+func (q *commitQueue) close(ctx context.Context, wait time.Duration) {
+	if q.holds() && wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
 	q.mu.Lock()
 	q.closing = true
+	var pass []*fragments.Fragment
+	if q.keep != nil {
+		pass = q.keep.giveUp()
+		q.take(nil, pass)
+	}
 	q.mu.Unlock()
-	q.signal()
+	q.settle(nil, pass)
 	select {
 	case <-q.done:
 	case <-ctx.Done():

@@ -48,6 +48,9 @@ type Options struct {
 	// 64 MiB. A fragment that finds the queue full is dropped and counted, and
 	// the next one is marked as a discontinuity.
 	MaxQueued int
+	// Keep tells which streams are recorded around events only (see Keep of
+	// Sessions) and how; nil: none. It is asked at each publisher and event.
+	Keep func(name fragments.StreamName) (Keeping, bool)
 	// CloseTimeout bounds the wait for the last fragments at the end of a
 	// session; default 10 s.
 	CloseTimeout time.Duration
@@ -64,6 +67,8 @@ type Sessions struct {
 	open   map[fragments.StreamName]*Session
 	taking map[fragments.StreamName]chan struct{} // a Publish of the stream is under way
 	errs   map[fragments.StreamName]string        // why the last session ended badly
+
+	keepers map[fragments.StreamName]*keeper // of streams recorded around events only
 }
 
 // New returns Sessions without a session.
@@ -80,7 +85,10 @@ func New(o Options) *Sessions {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Sessions{o: o, open: map[fragments.StreamName]*Session{}, taking: map[fragments.StreamName]chan struct{}{}, errs: map[fragments.StreamName]string{}}
+	return &Sessions{
+		o: o, open: map[fragments.StreamName]*Session{}, taking: map[fragments.StreamName]chan struct{}{},
+		errs: map[fragments.StreamName]string{}, keepers: map[fragments.StreamName]*keeper{},
+	}
 }
 
 // Publish opens a session. With the policy newest-wins (the default) an
@@ -112,8 +120,8 @@ func (s *Sessions) Publish(name fragments.StreamName, tracks []*fragments.Track,
 	if err != nil {
 		return nil, fmt.Errorf("record stream %s: %w", name, err)
 	}
-	ss := newSession(s, name, lease, tracks, src, kicked)
 	s.mu.Lock()
+	ss := newSession(s, name, lease, tracks, src, kicked)
 	s.open[name] = ss
 	closed := s.closed
 	s.mu.Unlock()
@@ -232,6 +240,7 @@ type Session struct {
 	meter  meter
 }
 
+// newSession makes a session; the caller holds s.mu.
 func newSession(s *Sessions, name fragments.StreamName, lease fragments.Lease, tracks []*fragments.Track, src Source, kicked func(error)) *Session {
 	ss := &Session{
 		owner: s, name: name, lease: lease, src: src, kicked: kicked,
@@ -239,7 +248,7 @@ func newSession(s *Sessions, name fragments.StreamName, lease fragments.Lease, t
 		live:  s.o.Hub.Publish(name, tracks),
 		meter: newMeter(s.o.Now()),
 	}
-	ss.queue = newCommitQueue(s.o.Sink, lease, s.o.MaxQueued, ss.log)
+	ss.queue = newCommitQueue(s.o.Sink, lease, s.o.MaxQueued, s.keeper(name), ss.log)
 	o := s.o.Cut
 	o.Created = lease.Created
 	ss.cut = fragments.NewFragmenter(tracks, o, ss.queue)
@@ -301,7 +310,11 @@ func (s *Session) Close(reason error) {
 	s.live.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), s.owner.o.CloseTimeout)
 	defer cancel()
-	s.queue.close(ctx)
+	wait := lastWait
+	if errors.Is(reason, ErrClosed) || errors.Is(reason, ErrReplaced) {
+		wait = 0 // somebody waits for the end of this session
+	}
+	s.queue.close(ctx, wait)
 	if err := s.owner.o.Sink.Close(ctx, s.lease); err != nil {
 		s.log.Error("close recording", "error", err)
 	}

@@ -22,7 +22,8 @@ type Stats struct {
 	Source      fragments.ClockSource
 	LastUnit    time.Time // arrival of the newest unit; zero before the first
 	Fragments   int64     // committed
-	Dropped     int64     // fragments not stored
+	Dropped     int64     // fragments lost
+	Passed      int64     // fragments that no event wanted, where only events are recorded
 	QueuedBytes int       // waiting for the disk
 	Skipped     uint64    // units before the first key frame
 	Err         error     // why the newest dropped fragment was dropped
@@ -44,7 +45,7 @@ func (s *Session) Stats() Stats {
 	q := s.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	st.Fragments, st.Dropped, st.QueuedBytes, st.Err = q.committed, q.dropped, q.bytes, q.lastErr
+	st.Fragments, st.Dropped, st.Passed, st.QueuedBytes, st.Err = q.committed, q.dropped, q.passed, q.bytes, q.lastErr
 	return st
 }
 

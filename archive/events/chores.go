@@ -255,9 +255,9 @@ func lastOf(blocks []*block, h hour) (last *block) {
 	return last
 }
 
-// merge merges two sorted lists; of two that are one the first is kept.
-func merge(a, b []*Detection) []*Detection {
-	list := slices.Concat(a, b)
+// merge merges two sorted lists; of two that are one the newer is kept.
+func merge(older, newer []*Detection) []*Detection {
+	list := slices.Concat(newer, older)
 	slices.SortStableFunc(list, byKey)
 	return slices.CompactFunc(list, func(a, b *Detection) bool { return a.key() == b.key() })
 }

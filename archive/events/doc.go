@@ -28,7 +28,8 @@
 //	}
 //
 // Camera, time and label are needed. Two detections with the same camera, time
-// and id are one: it is safe to put a record again.
+// and id are one, and the one put last counts: it is safe to put a record again,
+// and a detector may tell of something at once and of its end later.
 //
 // # Where they lie
 //

@@ -210,7 +210,7 @@ func (f *finder) load(ctx context.Context, name fragments.StreamName, h hour) ([
 	for try := 0; ; try++ {
 		blocks, list := f.s.take(name, h)
 		gone := false
-		for _, b := range blocks {
+		for _, b := range slices.Backward(blocks) { // what is newer is there first
 			if b.Last < f.start || b.First >= f.end || !b.may(f.q.Label) {
 				continue
 			}

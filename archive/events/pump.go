@@ -39,6 +39,9 @@ type PumpOptions struct {
 	Source Source
 	Store  *Store
 	Stream string // name of the data stream
+	// Seen is told of detections as they come, before they are stored, and again
+	// should they be read again; nil: nobody is. It must not block.
+	Seen func(list []Detection)
 	// Poll is how often new shards are looked for. Default 2 s.
 	Poll time.Duration
 	// SaveEvery is how often cursors are saved: what a crash has read again.
@@ -271,6 +274,9 @@ func (p *Pump) store(ctx context.Context, records []datastream.Record) error {
 		list = append(list, d)
 	}
 	p.stats.records.Add(uint64(len(records)))
+	if p.o.Seen != nil && len(list) > 0 {
+		p.o.Seen(list)
+	}
 	for pause := p.o.RetryMin; ; pause = min(2*pause, p.o.RetryMax) {
 		err := p.o.Store.Add(ctx, list)
 		if err == nil {

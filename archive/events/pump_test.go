@@ -208,6 +208,21 @@ func TestPump(t *testing.T) {
 	p.Close(context.Background())
 }
 
+func TestPumpTells(t *testing.T) {
+	f := newFakeStream(1)
+	s := newPlace(t).open()
+	told := make(chan []Detection, 10)
+	p, err := NewPump(PumpOptions{Source: f, Store: s, Stream: "d", Seen: func(list []Detection) { told <- list }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(context.Background())
+	f.put(0, "garbage", text(t, Detection{Camera: "c", Time: day, Label: "person", ID: "1"}))
+	if list := <-told; len(list) != 1 || list[0].ID != "1" || list[0].Camera != "c" || !list[0].Time.Equal(day) {
+		t.Errorf("told of %+v", list)
+	}
+}
+
 // What the store cannot take now is tried again, and nothing is passed over.
 func TestPumpWaitsForRoom(t *testing.T) {
 	place := newPlace(t)

@@ -369,30 +369,35 @@ func (s *Store) insert(list []*Detection, at journal.Position) {
 		}
 		i := &item{Detection: d, at: at}
 		i.bytes = int64(perItem + len(d.ID) + len(d.Camera) + len(d.Label) + len(d.Source) + len(d.Attributes))
-		if !t.insert(i) {
+		old := t.insert(i)
+		s.bytes += i.bytes
+		t.touched = now
+		if old != nil {
+			s.bytes -= old.bytes
 			s.stats.again.Add(1)
 			continue
 		}
-		t.touched = now
 		s.stats.added.Add(1)
-		s.bytes += i.bytes
 	}
 }
 
-// insert reports whether the item is new.
-func (t *table) insert(i *item) bool {
+// insert puts an item in its place. It returns the one that it replaces, or nil.
+func (t *table) insert(i *item) (old *item) {
+	t.bytes += i.bytes
 	n := len(t.items)
 	if n == 0 || byKey(t.items[n-1].Detection, i.Detection) < 0 {
 		t.items = append(t.items, i)
-	} else {
-		at, found := slices.BinarySearchFunc(t.items, i, func(a, b *item) int { return byKey(a.Detection, b.Detection) })
-		if found {
-			return false
-		}
-		t.items = slices.Insert(slices.Clone(t.items), at, i)
+		return nil
 	}
-	t.bytes += i.bytes
-	return true
+	at, found := slices.BinarySearchFunc(t.items, i, func(a, b *item) int { return byKey(a.Detection, b.Detection) })
+	t.items = slices.Clone(t.items) // others are reading it
+	if !found {
+		t.items = slices.Insert(t.items, at, i)
+		return nil
+	}
+	old, t.items[at] = t.items[at], i
+	t.bytes -= old.bytes
+	return old
 }
 
 // wake has the chores done soon.

@@ -263,6 +263,31 @@ func TestKeepsEverything(t *testing.T) {
 	}
 }
 
+// What is told again with more in it counts, wherever the earlier one lies.
+func TestLastCounts(t *testing.T) {
+	p := newPlace(t)
+	s := p.open()
+	d := seen("c", 0, 0, "x")
+	for round := range 5 {
+		d.End = d.Time.Add(time.Duration(round+1) * time.Second)
+		add(t, s, d)
+		if got := found(t, s, Query{}); len(got) != 1 || !got[0].End.Equal(d.End) {
+			t.Fatalf("round %d: %+v, want the end %v", round, got, d.End)
+		}
+		switch round {
+		case 1, 3: // into a block, and into the block again
+			p.pass(3 * time.Hour)
+			flush(t, s)
+		case 2: // out of the lane
+			p.close(s)
+			s = p.open()
+		}
+		if got := found(t, s, Query{}); len(got) != 1 || !got[0].End.Equal(d.End) {
+			t.Fatalf("after round %d: %+v, want the end %v", round, got, d.End)
+		}
+	}
+}
+
 // A detection without an id has one of its content; none is kept twice.
 func TestOnce(t *testing.T) {
 	p := newPlace(t)

@@ -107,7 +107,13 @@ type FragmentsConfig struct {
 // Stream is what is different for one stream: an entry of the section "streams".
 type Stream struct {
 	Retention StreamRetention `yaml:"retention"`
+	Record    string          `yaml:"record" oneof:"all events"`
+	Before    *duration       `yaml:"before" allow:"none"` // of an event; nil: aroundEvent
+	After     *duration       `yaml:"after" allow:"none"`
 }
+
+// aroundEvent is what is recorded before and after an event unless configured.
+const aroundEvent = 10 * time.Second
 
 // StreamRetention overrides archive.retention; nil is "as there".
 type StreamRetention struct {

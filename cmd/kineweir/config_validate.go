@@ -165,10 +165,18 @@ func (v *validator) fragments() {
 	}
 }
 
+// maxAround bounds what is recorded before and after an event.
+const maxAround = 5 * time.Minute
+
 func (v *validator) entries() {
 	for _, name := range slices.Sorted(maps.Keys(v.c.Streams)) {
 		if _, err := fragments.ParseStreamName(name); err != nil {
 			v.refuse("streams."+name, "%v", err)
+		}
+		for key, d := range map[string]*duration{"before": v.c.Streams[name].Before, "after": v.c.Streams[name].After} {
+			if d != nil && time.Duration(*d) > maxAround {
+				v.refuse("streams."+name+"."+key, "%s is more than %s: what may be wanted waits in memory", time.Duration(*d), maxAround)
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.c.Cameras)) {

@@ -43,6 +43,7 @@ type server struct {
 	archive  *archive.Archive
 	hub      *live.Hub
 	sessions *ingest.Sessions
+	events   eventSink
 	records  records
 
 	detections *events.Store
@@ -180,7 +181,7 @@ func (s *server) openSessions(context.Context) error {
 	s.hub = live.New()
 	s.sessions = ingest.New(ingest.Options{
 		Hub: s.hub, Sink: s.archive.Writer(), RefuseSecond: s.config.RTSP.SecondPublisher == "refuse",
-		MaxSessions: s.config.Ingest.MaxPublishers,
+		MaxSessions: s.config.Ingest.MaxPublishers, Keep: s.keeping,
 		Cut: fragments.FragmenterOptions{
 			MinDuration: time.Duration(f.MinDuration), MaxDuration: time.Duration(f.MaxDuration),
 			MaxBytes: int(f.MaxBytes), PartDuration: time.Duration(f.PartDuration),
@@ -190,6 +191,7 @@ func (s *server) openSessions(context.Context) error {
 		},
 		Logger: s.log,
 	})
+	s.events.sessions.Store(s.sessions)
 	s.onStop("publishers", func(context.Context) error { s.sessions.Close(); return nil })
 	return nil
 }

@@ -31,7 +31,7 @@ func (s *server) openFeed(ctx context.Context) error {
 		if name == "" {
 			continue
 		}
-		pump, err := events.NewPump(events.PumpOptions{Source: from, Store: s.detections, Stream: name, Log: s.log})
+		pump, err := events.NewPump(events.PumpOptions{Source: from, Store: s.detections, Stream: name, Seen: s.events.seen, Log: s.log})
 		if err != nil {
 			return fmt.Errorf("read detections from %s: %w", name, err)
 		}

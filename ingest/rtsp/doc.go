@@ -3,10 +3,8 @@
 // streams from cameras and reconnects for ever; [Publisher] pushes, for the
 // demonstration and for tests.
 //
-// It owns the connections, the RTP of every codec on both sides, and the counting
-// of what the network lost. Packets become access units here: damaged ones are
-// dropped and counted, parameter sets stand before each key frame wherever they
-// came from, and each unit has its capture time from [ingest.Clock].
+// It owns the connections, the repair of session descriptions and the making of
+// RTP packets. What comes in as packets, package depacketize makes access units of.
 //
 // It never cuts fragments, writes nothing to disk and decides no right: access
 // units go to a [Session], rights come from an [ingest.Authenticator]. No packet,

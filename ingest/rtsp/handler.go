@@ -54,7 +54,7 @@ func (h *handler) answer(c *gortsplib.ServerConn, what string, err error) (*base
 		// The library asks for credentials, or ends the connection of wrong ones.
 		return &base.Response{StatusCode: base.StatusUnauthorized}, auth
 	}
-	h.s.refusals.add(what+" refused", 1, fmt.Errorf("to %s, with status %d: %w", c.NetConn().RemoteAddr(), res.StatusCode, err))
+	h.s.refusals.Add(what+" refused", 1, fmt.Errorf("to %s, with status %d: %w", c.NetConn().RemoteAddr(), res.StatusCode, err))
 	if res.StatusCode == base.StatusNotFound {
 		return res, nil // a player may ask again on the same connection
 	}
@@ -136,7 +136,7 @@ func (h *handler) authorize(c *gortsplib.ServerConn, req *base.Request, a ingest
 		return "", nil // everybody may, and a player that sends a password unasked is somebody
 	}
 	if ok := check(c, password); !ok || !known {
-		h.s.refusals.add("wrong user or password", 1, fmt.Errorf("from %s, user %q, stream %s", c.NetConn().RemoteAddr(), user, name))
+		h.s.refusals.Add("wrong user or password", 1, fmt.Errorf("from %s, user %q, stream %s", c.NetConn().RemoteAddr(), user, name))
 		h.s.pause(guessDelay)
 		return "", liberrors.ErrServerAuth{}
 	}
@@ -200,7 +200,7 @@ func (h *handler) OnPacketsLost(*gortsplib.ServerHandlerOnPacketsLostCtx) {}
 // OnDecodeError counts packets that the library could not read.
 func (h *handler) OnDecodeError(c *gortsplib.ServerHandlerOnDecodeErrorCtx) {
 	if rec, ok := c.Session.UserData().(*recording); ok {
-		rec.rx.warn.add("packet not read", 1, c.Error)
+		rec.rx.Unreadable(c.Error)
 	}
 }
 

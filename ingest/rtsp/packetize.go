@@ -120,7 +120,7 @@ func encoderOf(f format.Format) (func([][]byte) ([]*rtp.Packet, error), error) {
 		if f.BitDepth != 8 {
 			return encode, err
 		}
-		return func(p [][]byte) ([]*rtp.Packet, error) { return encode([][]byte{signed(p[0])}) }, err
+		return func(p [][]byte) ([]*rtp.Packet, error) { return encode([][]byte{unsigned(p[0])}) }, err
 	case *format.Opus:
 		e, err := f.CreateEncoder()
 		return func(p [][]byte) ([]*rtp.Packet, error) {
@@ -185,4 +185,14 @@ func (p *packetizer) report(au *fragments.AccessUnit, now time.Time) *rtcp.Sende
 // due reports whether it is time for another sender report.
 func (p *packetizer) due(now time.Time, every time.Duration) bool {
 	return p.reported.IsZero() || now.Sub(p.reported) >= every
+}
+
+// unsigned turns the signed samples of a track into the unsigned ones of L8
+// (RFC 3551 section 4.5.10).
+func unsigned(p []byte) []byte {
+	out := make([]byte, len(p))
+	for i, b := range p {
+		out[i] = b ^ 0x80
+	}
+	return out
 }

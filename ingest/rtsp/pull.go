@@ -12,10 +12,9 @@ import (
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 
 	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/ingest/depacketize"
 )
 
 // maxRedirects bounds how often a camera may send us elsewhere.
@@ -71,8 +70,8 @@ func (p *puller) connect(ctx context.Context, transport Transport) (outcome, err
 	if c.receiver == nil {
 		return unreached, err
 	}
-	c.receiver.close(err)
-	if live, _ := c.receiver.live(); live {
+	c.receiver.Close(err)
+	if live, _ := c.receiver.Live(); live {
 		return lived, err
 	}
 	return described, err
@@ -129,7 +128,7 @@ func (c *connection) play(u *base.URL) error {
 	}
 	remote := u.Host
 	r, err := newReceiver(receiverOptions{
-		Description: desc, Body: c.body, Log: c.p.log, Now: time.Now, MaxSkew: c.p.o.MaxSkew,
+		Description: desc, Body: c.body, Log: c.p.log, MaxSkew: c.p.o.MaxSkew,
 		Open: func(tracks []*fragments.Track) (Session, error) {
 			return c.p.publish(tracks, remote, func(reason error) { c.kicked <- reason })
 		},
@@ -140,7 +139,7 @@ func (c *connection) play(u *base.URL) error {
 	c.receiver = r
 	for _, t := range r.tracks {
 		if err := c.setup(desc.BaseURL, t); err != nil {
-			return fmt.Errorf("setup of %s: %w", formatName(t.format), plainer(err))
+			return fmt.Errorf("setup of %s: %w", depacketize.Name(t.format), plainer(err))
 		}
 	}
 	if _, err := c.client.Play(nil); err != nil {
@@ -149,15 +148,15 @@ func (c *connection) play(u *base.URL) error {
 	return nil
 }
 
-func (c *connection) setup(baseURL *base.URL, t *receiverTrack) error {
+func (c *connection) setup(baseURL *base.URL, t receiverTrack) error {
 	if _, err := c.client.Setup(baseURL, t.media, 0, 0); err != nil {
 		if refusesTransport(err) {
 			err = fmt.Errorf("%w: %w", errTransport, err)
 		}
 		return err
 	}
-	c.client.OnPacketRTP(t.media, t.format, func(pkt *rtp.Packet) { c.receiver.packet(t, pkt) })
-	c.client.OnPacketRTCP(t.media, func(pkt rtcp.Packet) { c.receiver.reports(t.media, pkt) })
+	c.client.OnPacketRTP(t.media, t.format, t.onRTP)
+	c.client.OnPacketRTCP(t.media, t.onRTCP)
 	return nil
 }
 
@@ -179,10 +178,10 @@ func (c *connection) watch(ctx context.Context) error {
 			return errRemoved
 		case <-tick.C:
 		}
-		if _, err := c.receiver.live(); err != nil {
+		if _, err := c.receiver.Live(); err != nil {
 			return err
 		}
-		d := c.receiver.idle()
+		d := c.receiver.Idle()
 		if c.udp && d > c.p.o.Unheard && c.client.Stats().Session.BytesReceived == 0 {
 			return errUnheard
 		}

@@ -6,13 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/bluenviron/gortsplib/v4"
 	"github.com/bluenviron/gortsplib/v4/pkg/base"
 	"github.com/bluenviron/gortsplib/v4/pkg/liberrors"
-	"github.com/pion/rtcp"
-	"github.com/pion/rtp"
 
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/ingest"
@@ -55,7 +52,7 @@ func (h *handler) announce(c *gortsplib.ServerHandlerOnAnnounceCtx) (err error) 
 		src: ingest.Source{Protocol: "rtsp", Remote: c.Conn.NetConn().RemoteAddr().String(), User: user},
 	}
 	rec.rx, err = newReceiver(receiverOptions{
-		Description: c.Description, Body: c.Request.Body, Log: rec.log, Now: time.Now, MaxSkew: h.s.o.MaxClockSkew,
+		Description: c.Description, Body: c.Request.Body, Log: rec.log, MaxSkew: h.s.o.MaxClockSkew,
 		Open: func(tracks []*fragments.Track) (Session, error) {
 			return h.s.o.Publish(name, tracks, rec.src, func(reason error) { rec.end(reason) })
 		},
@@ -78,17 +75,17 @@ func (h *handler) record(c *gortsplib.ServerHandlerOnRecordCtx) (err error) {
 	if !ok {
 		return refuse(base.StatusBadRequest, errors.New("RECORD without ANNOUNCE"))
 	}
-	if err := rec.rx.start(); err != nil {
+	if err := rec.rx.Start(); err != nil {
 		return refuse(refusalOf(err), err)
 	}
 	for _, t := range rec.rx.tracks {
-		c.Session.OnPacketRTP(t.media, t.format, func(pkt *rtp.Packet) { rec.rx.packet(t, pkt) })
-		c.Session.OnPacketRTCP(t.media, func(pkt rtcp.Packet) { rec.rx.reports(t.media, pkt) })
+		c.Session.OnPacketRTP(t.media, t.format, t.onRTP)
+		c.Session.OnPacketRTCP(t.media, t.onRTCP)
 	}
 	rec.conn = c.Conn.NetConn()
 	keep(rec.conn, true) // over UDP ffmpeg says nothing more on it
 	h.s.track(rec, true)
-	rec.log.Debug("publishing started", "transport", c.Session.SetuppedTransport().String(), "tracks", trackNames(rec.rx.configurations()))
+	rec.log.Debug("publishing started", "transport", c.Session.SetuppedTransport().String(), "tracks", trackNames(rec.rx.Tracks()))
 	return nil
 }
 
@@ -120,7 +117,7 @@ func (rec *recording) closed(err error) {
 		keep(rec.conn, false)
 		rec.log.Debug("publishing ended", "reason", err)
 	}
-	rec.rx.close(err)
+	rec.rx.Close(err)
 }
 
 var errGone = errors.New("the publisher closed the connection")

@@ -7,6 +7,8 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/sdp"
+
+	"github.com/kineweir/kineweir/ingest/depacketize"
 )
 
 const (
@@ -79,7 +81,7 @@ func codecs(t *testing.T, body []byte) (names []string) {
 	var desc description.Session
 	fatal(t, desc.Unmarshal(&ssd))
 	for _, m := range desc.Medias {
-		name := formatName(m.Formats[0])
+		name := depacketize.Name(m.Formats[0])
 		if m.IsBackChannel {
 			name += " back"
 		}

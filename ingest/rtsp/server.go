@@ -13,6 +13,7 @@ import (
 
 	"github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/ingest"
+	"github.com/kineweir/kineweir/ingest/depacketize"
 )
 
 // ServerOptions say where a [Server] listens and what it serves.
@@ -64,7 +65,7 @@ type Server struct {
 	servers  []*gortsplib.Server
 	addr     net.Addr
 	tlsAddr  net.Addr
-	refusals *warnings // anybody can cause them, as often as they like
+	refusals *depacketize.Warnings // anybody can cause them, as often as they like
 
 	mu         sync.Mutex // guards the field below
 	recordings map[*recording]struct{}
@@ -79,7 +80,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if o.TLSAddr != "" && o.TLSConfig == nil {
 		return nil, errors.New("rtsp: an address for RTSPS needs a certificate")
 	}
-	s := &Server{o: o, recordings: map[*recording]struct{}{}, refusals: newWarnings(o.Log, time.Now)}
+	s := &Server{o: o, recordings: map[*recording]struct{}{}, refusals: depacketize.NewWarnings(o.Log, time.Now)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.listen(); err != nil {
 		s.Close()
@@ -181,7 +182,7 @@ func (s *Server) Close() {
 		srv.Close()
 	}
 	s.watching.Wait()
-	s.refusals.flush()
+	s.refusals.Flush()
 }
 
 // watch ends publishers whose packets make no access units: a changed SSRC, an
@@ -195,7 +196,7 @@ func (s *Server) watch() {
 			return
 		case <-tick.C:
 		}
-		s.refusals.flush()
+		s.refusals.Flush()
 		for _, rec := range s.stalled() {
 			rec.end(errStalled)
 		}
@@ -206,7 +207,7 @@ func (s *Server) stalled() (list []*recording) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for rec := range s.recordings {
-		if _, err := rec.rx.live(); err != nil || rec.rx.idle() > s.o.StallTimeout {
+		if _, err := rec.rx.Live(); err != nil || rec.rx.Idle() > s.o.StallTimeout {
 			list = append(list, rec)
 		}
 	}

@@ -3,16 +3,11 @@ package rtsp
 import (
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/ingest"
+	"github.com/kineweir/kineweir/ingest/depacketize"
 )
 
 // Session is where the access units of one publisher go; *[ingest.Session] is one.
-// Its methods are called by one goroutine at a time.
-type Session interface {
-	Write(au *fragments.AccessUnit)
-	Lost(n uint64)
-	Jitter(track int, seconds float64)
-	Close(reason error)
-}
+type Session = depacketize.Session
 
 // PublishFunc opens a session, as [ingest.Sessions.Publish] does: kicked is called
 // once, from another goroutine, when somebody else takes the stream over.

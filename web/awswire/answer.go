@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
-	"reflect"
 	"strconv"
 	"time"
 )
@@ -45,16 +44,21 @@ func (x *exchange) answer(out any) {
 		x.send(http.StatusOK, x.contentType(), nil)
 		return
 	}
-	buf := x.buffer()
-	*buf = x.encode((*buf)[:0], s, reflect.ValueOf(out).Elem())
-	x.send(http.StatusOK, x.contentType(), *buf)
-}
-
-func (x *exchange) encode(b []byte, s *shape, v reflect.Value) []byte {
-	if x.cbor {
-		return appendCBOR(b, s, v)
+	m := &x.h.memory
+	d := m.draft(x.cbor)
+	buf := m.get(int(x.op.usual.Load()))
+	*buf = d.append(*buf, s, out)
+	x.op.usual.Store(int64(len(*buf)))
+	x.begin(http.StatusOK, x.contentType(), len(*buf)+d.extra)
+	if len(d.holes) == 0 {
+		_ = x.write(*buf) // A client that is gone needs no answer.
+	} else {
+		piece := m.get(writePiece)
+		_ = d.fill((*piece)[:0:writePiece], *buf, x.write)
+		m.put(piece)
 	}
-	return appendJSON(b, s, v)
+	m.put(buf)
+	m.putDraft(d)
 }
 
 func (x *exchange) contentType() string {
@@ -136,16 +140,21 @@ func (x *exchange) xml(status int, code, message string) {
 }
 
 func (x *exchange) send(status int, contentType string, body []byte) {
+	x.begin(status, contentType, len(body))
+	_ = x.write(body) // A client that is gone needs no answer.
+}
+
+// begin writes the header of an answer of so many bytes.
+func (x *exchange) begin(status int, contentType string, length int) {
 	h := x.w.Header()
 	if contentType != "" {
 		h.Set("Content-Type", contentType)
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Length", strconv.Itoa(length))
 	x.begun = true
-	x.holdBack(len(body))
+	x.holdBack(length)
 	x.moveDeadline()
 	x.w.WriteHeader(status)
-	_ = x.write(body) // A client that is gone needs no answer.
 }
 
 // write writes all of b as long as the client takes some of it.

@@ -2,35 +2,36 @@ package awswire
 
 import "strings"
 
-// Sizes of the pieces that the arena hands out of, in bytes. A blob keeps its
-// piece alive, so pieces are small beside what is kept for long; and a blob that
-// would waste much of one has memory of its own.
-const (
-	blobPiece   = 64 << 10
-	stringPiece = 4 << 10
-)
+// stringPiece is the size of the pieces that strings are put into, in bytes. A
+// string keeps its piece alive, so pieces are small beside what is kept for long.
+const stringPiece = 4 << 10
 
 // arena is where the blobs and the strings of a request are copied to, so that
-// its body can be let go: a few pieces instead of one allocation each.
+// its body can be let go: a few pieces instead of one allocation each. Strings
+// are the operation's to keep. Blobs lie in one borrowed buffer, which goes back
+// when the request is answered.
 type arena struct {
-	blobs   []byte // length = handed out
+	home    *memory
+	blobs   *[]byte // length = handed out; nil until there is a blob
 	strings strings.Builder
 }
 
-// blob makes room for n bytes. rest is a bound of what may still follow.
+// blob makes room for n bytes. rest is a bound of what may still follow, so that
+// one buffer is enough for all.
 func (a *arena) blob(n, rest int) []byte {
 	if n == 0 {
 		return []byte{} // Present and empty is not absent.
 	}
-	if n > cap(a.blobs)-len(a.blobs) {
-		if n > blobPiece/4 {
-			return make([]byte, n)
-		}
-		a.blobs = make([]byte, 0, max(n, min(rest, blobPiece)))
+	if a.blobs == nil {
+		a.blobs = a.home.get(n + rest)
 	}
-	from := len(a.blobs)
-	a.blobs = a.blobs[:from+n]
-	return a.blobs[from : from+n : from+n]
+	b := *a.blobs
+	from := len(b)
+	if n > cap(b)-from {
+		return make([]byte, n) // What was badly written was handed out twice.
+	}
+	*a.blobs = b[:from+n]
+	return b[from : from+n : from+n]
 }
 
 // string copies b. rest is a bound of what may still follow.

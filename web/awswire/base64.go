@@ -3,6 +3,7 @@ package awswire
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 )
 
 // badDigit is in an entry of base64Digits for what is no digit.
@@ -17,13 +18,41 @@ var (
 			for c := range t[place] {
 				t[place][c] = badDigit
 			}
-			for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+			for i, c := range []byte(base64Alphabet) {
 				t[place][c] = uint32(i) << (6 * (3 - place))
 			}
 		}
 		return t
 	}()
+	// base64Pairs are the two digits of twelve bits, the first in the high byte.
+	base64Pairs = func() (t [1 << 12]uint16) {
+		for i := range t {
+			t[i] = uint16(base64Alphabet[i>>6])<<8 | uint16(base64Alphabet[i&63])
+		}
+		return t
+	}()
 )
+
+const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+// base64Length is the length of n bytes in base64.
+func base64Length(n int) int { return (n + 2) / 3 * 4 }
+
+// appendBase64 appends src in standard base64 with padding, four bytes at once.
+func appendBase64(b, src []byte) []byte {
+	n := base64Length(len(src))
+	b = slices.Grow(b, n)
+	dst := b[len(b) : len(b)+n]
+	b = b[:len(b)+n]
+	t := &base64Pairs
+	for len(src) >= 8 && len(dst) >= 8 { // Six bytes are taken of eight.
+		v := binary.BigEndian.Uint64(src)
+		binary.BigEndian.PutUint64(dst, uint64(t[v>>52])<<48|uint64(t[v>>40&0xfff])<<32|uint64(t[v>>28&0xfff])<<16|uint64(t[v>>16&0xfff]))
+		src, dst = src[6:], dst[8:]
+	}
+	base64.StdEncoding.Encode(dst, src)
+	return b
+}
 
 // decodeBase64 reads standard base64 with padding (RFC 4648, section 4) whose
 // unused bits are zero; dst has the length that src has decoded. Most of the time

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"testing"
 	"time"
 )
@@ -78,10 +77,10 @@ func BenchmarkDecodePutRecords(b *testing.B) {
 		}
 		s := mustCompile(b, putInput{})
 		var in putInput
-		if _, err := decodeJSON(s, body, reflect.ValueOf(&in).Elem()); err != nil {
+		if _, err := decodeJSON(s, body, &in, nil); err != nil {
 			b.Fatal(err)
 		}
-		cbor := appendCBOR(nil, s, reflect.ValueOf(&in).Elem())
+		cbor := appendCBOR(nil, s, &in)
 		run := func(name string, body []byte, f func() error) {
 			b.Run(fmt.Sprintf("%dx%d/%s", size.n, size.bytes, name), func(b *testing.B) {
 				b.ReportAllocs()
@@ -93,19 +92,18 @@ func BenchmarkDecodePutRecords(b *testing.B) {
 				}
 			})
 		}
-		run("json", body, func() error {
+		var home memory
+		decoded := func(body []byte, decode decoder) error {
 			var in putInput
-			taken, err := decodeJSON(s, body, reflect.ValueOf(&in).Elem())
-			if err == nil && validate(s, reflect.ValueOf(&in).Elem(), taken) != nil {
+			taken, err := decode(s, body, &in, &home)
+			if err == nil && validate(s, &in, taken) != nil {
 				err = errSyntax
 			}
+			home.put(taken.blobs)
 			return err
-		})
-		run("cbor", cbor, func() error {
-			var in putInput
-			_, err := decodeCBOR(s, cbor, reflect.ValueOf(&in).Elem())
-			return err
-		})
+		}
+		run("json", body, func() error { return decoded(body, decodeJSON) })
+		run("cbor", cbor, func() error { return decoded(cbor, decodeCBOR) })
 		run("encoding-json", body, func() error {
 			var in plainPut
 			return json.Unmarshal(body, &in)
@@ -117,7 +115,7 @@ func BenchmarkEncodeGetRecords(b *testing.B) {
 	for _, size := range []struct{ n, bytes int }{{1, 100}, {10000, 100}, {500, 1024}, {10, 1 << 20}} {
 		out := sampleRecords(size.n, size.bytes)
 		s := mustCompile(b, out)
-		v := reflect.ValueOf(out).Elem()
+		v := out
 		run := func(name string, f func() int) {
 			b.Run(fmt.Sprintf("%dx%d/%s", size.n, size.bytes, name), func(b *testing.B) {
 				b.ReportAllocs()
@@ -128,8 +126,17 @@ func BenchmarkEncodeGetRecords(b *testing.B) {
 			})
 		}
 		var buf []byte
-		run("json", func() int { buf = appendJSON(buf[:0], s, v); return len(buf) })
-		run("cbor", func() int { buf = appendCBOR(buf[:0], s, v); return len(buf) })
+		piece := make([]byte, 0, writePiece)
+		var home memory
+		encode := func(cbor bool) int {
+			d := home.draft(cbor)
+			defer home.putDraft(d)
+			buf = d.append(buf[:0], s, v)
+			_ = d.fill(piece, buf, func([]byte) error { return nil })
+			return len(buf) + d.extra
+		}
+		run("json", func() int { return encode(false) })
+		run("cbor", func() int { return encode(true) })
 		run("encoding-json", func() int {
 			j, err := json.Marshal(out)
 			if err != nil {
@@ -151,7 +158,7 @@ func BenchmarkValidate(b *testing.B) {
 	s := mustCompile(b, in)
 	b.ReportAllocs()
 	for b.Loop() {
-		if e := validate(s, reflect.ValueOf(in).Elem(), &intake{}); e != nil {
+		if e := validate(s, in, &intake{}); e != nil {
 			b.Fatal(e)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 const (
 	// firstBuffer is how much is made ready for a body before any of it is there.
-	firstBuffer = 32 << 10
+	firstBuffer = 16 << 10
 	// trusted is how much of a body has to be there before its announced length is
 	// believed.
 	trusted = 256 << 10
@@ -17,28 +17,12 @@ const (
 	slowest = 64 << 10
 )
 
-// buffer is the memory of this exchange: of the body, then of the answer.
-func (x *exchange) buffer() *[]byte {
-	if x.buf == nil {
-		x.buf, _ = x.h.buffers.Get().(*[]byte)
-		if x.buf == nil {
-			b := make([]byte, 0, firstBuffer)
-			x.buf = &b
-		}
-	}
-	return x.buf
-}
-
-// release gives the memory back.
+// release gives back what was borrowed for the request. The operation and the
+// answer are done with its blobs.
 func (x *exchange) release() {
-	if x.buf == nil {
-		return
-	}
-	if cap(*x.buf) <= int(x.h.service.MaxBody)+trusted {
-		*x.buf = (*x.buf)[:0]
-		x.h.buffers.Put(x.buf)
-	}
-	x.buf = nil
+	x.h.memory.put(x.body)
+	x.h.memory.put(x.blobs)
+	x.body, x.blobs = nil, nil
 }
 
 // readBody reads the request's body, or has answered when it can not.
@@ -52,9 +36,7 @@ func (x *exchange) readBody() ([]byte, error) {
 		allowed = x.h.service.Stall + time.Duration(limit/slowest)*time.Second
 	}
 	_ = x.control.SetReadDeadline(time.Now().Add(allowed))
-	buf := x.buffer()
-	var err error
-	*buf, err = readAll((*buf)[:0], http.MaxBytesReader(x.w, x.r.Body, limit), x.r.ContentLength)
+	err := x.readAll(http.MaxBytesReader(x.w, x.r.Body, limit))
 	// The connection is watched for the client's going while the operation runs:
 	// that has no deadline.
 	_ = x.control.SetReadDeadline(time.Time{})
@@ -68,7 +50,7 @@ func (x *exchange) readBody() ([]byte, error) {
 		x.w.Header().Set("Connection", "close")
 		x.send(http.StatusRequestTimeout, "", nil)
 	}
-	return *buf, err
+	return *x.body, err
 }
 
 // tooLarge answers a body that is beyond the limit, and ends the connection on
@@ -84,24 +66,33 @@ func (x *exchange) tooLarge() error {
 	return e
 }
 
-// readAll reads r into b. The announced length, -1 for unknown, saves copies; it
-// is not believed before some of it has come.
-func readAll(b []byte, r io.Reader, announced int64) ([]byte, error) {
+// readAll reads the body. The announced length saves copies; memory is made for
+// it when some of the body has come, and not before.
+func (x *exchange) readAll(r io.Reader) error {
+	announced, expected := int(x.r.ContentLength), firstBuffer
+	if announced >= 0 {
+		expected = announced + 1 // One more, to see the end without growing.
+	}
+	if x.body = x.h.memory.spare(expected); x.body == nil {
+		x.body = x.h.memory.get(min(expected, firstBuffer))
+	}
 	for {
+		b := *x.body
 		if len(b) == cap(b) {
 			size := 2 * cap(b)
-			if len(b) >= trusted && announced >= int64(len(b)) {
-				size = int(announced) + 1 // One more, to see the end without growing.
+			if len(b) >= trusted && announced >= len(b) {
+				size = expected
 			}
-			b = append(make([]byte, 0, size), b...)
+			x.body = x.h.memory.grow(x.body, size)
+			b = *x.body
 		}
 		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
+		*x.body = b[:len(b)+n]
 		if err == io.EOF {
-			return b, nil
+			return nil
 		}
 		if err != nil {
-			return b, err
+			return err
 		}
 	}
 }

@@ -2,17 +2,18 @@ package awswire
 
 import "reflect"
 
-// decodeCBOR reads a body into the struct v, with the errors of [decodeJSON].
-func decodeCBOR(s *shape, body []byte, v reflect.Value) (*intake, error) {
+// decodeCBOR reads a body into the struct at p, with the errors of [decodeJSON].
+func decodeCBOR(s *shape, body []byte, p any, home *memory) (*intake, error) {
 	d := &cborReader{in: body}
-	err := d.whole(s, v)
+	d.home = home
+	err := d.whole(s, p)
 	if err != nil && err != errSyntax && !validCBOR(body) {
 		err = errSyntax
 	}
 	return &d.intake, err
 }
 
-func (d *cborReader) whole(s *shape, v reflect.Value) error {
+func (d *cborReader) whole(s *shape, p any) error {
 	h, err := d.head()
 	if err != nil {
 		return err
@@ -20,7 +21,7 @@ func (d *cborReader) whole(s *shape, v reflect.Value) error {
 	if h.major != majorMap && h.major != majorList {
 		return errSyntax
 	}
-	if err := d.value(s, v, h); err != nil {
+	if err := d.value(s, p, h); err != nil {
 		return err
 	}
 	if d.rest() != 0 {
@@ -46,53 +47,63 @@ func (k kind) expects() token {
 	return tokenObject
 }
 
-// value reads the rest of a value, which may not be null.
-func (d *cborReader) value(s *shape, v reflect.Value, h head) error {
+// value reads the rest of a value, which may not be null, to a place.
+func (d *cborReader) value(s *shape, p any, h head) error {
 	if got := h.token(); got != s.kind.expects() {
 		return d.wrong(s.kind, got, h)
 	}
-	v = s.target(v)
+	if s.pointer {
+		p = s.target(p)
+	}
 	switch s.kind {
 	case kindString:
 		b, err := d.bytes(h)
 		if err != nil {
 			return err
 		}
-		if d.depth <= 1 { // Members of the request itself are what is kept for long.
-			v.SetString(string(b))
-		} else {
-			v.SetString(d.arena.string(b, d.rest()))
-		}
+		setText(p, d.keep(b, d.rest()))
 		return nil
 	case kindBlob:
-		b, err := d.bytes(h)
-		if err != nil {
-			return err
-		}
-		dst := d.arena.blob(len(b), len(b)+d.rest())
-		copy(dst, b)
-		v.SetBytes(dst)
-		return nil
+		return d.blob(p, h)
 	case kindInteger, kindLong:
-		s.setInt(v, h.integer())
+		s.setInt(p, h.integer())
 		return nil
 	case kindTime:
-		return setTime(v, h)
+		return setTime(p, h)
 	case kindBoolean:
-		v.SetBool(h.info == cborTrue&0x1f)
+		setBool(p, h.info == cborTrue&0x1f)
 		return nil
 	}
 	if err := d.down(); err != nil {
 		return err
 	}
-	defer func() { d.depth-- }()
+	var err error
 	switch s.kind {
 	case kindList:
-		return d.members(s, v, h)
+		err = d.members(s, p, h)
 	case kindMap:
-		return d.pairs(s, v, h)
+		err = d.pairs(s, p, h)
+	default:
+		err = d.fields(s, p, h)
 	}
-	return d.fields(s, v, h)
+	d.depth--
+	return err
+}
+
+// blob leaves the bytes where they are, in the body; those that came in pieces
+// are put together.
+func (d *cborReader) blob(p any, h head) error {
+	b, err := d.bytes(h)
+	if err != nil {
+		return err
+	}
+	if h.open || len(b) == 0 {
+		b = append([]byte{}, b...) // Present and empty is not absent.
+	} else {
+		d.shares = true
+	}
+	setBytes(p, b[:len(b):len(b)])
+	return nil
 }
 
 func (d *cborReader) wrong(k kind, got token, h head) error {
@@ -111,7 +122,7 @@ func (d *cborReader) wrong(k kind, got token, h head) error {
 
 // setTime sets a timestamp: an integer is milliseconds, as the SDKs for Java
 // write them, a float is the seconds of the RFC. The tag may be missing.
-func setTime(v reflect.Value, h head) error {
+func setTime(p any, h head) error {
 	var t Time
 	var ok bool
 	if h.major == majorOther {
@@ -122,11 +133,12 @@ func setTime(v reflect.Value, h head) error {
 	if !ok {
 		return &typeError{"the number can not be converted to milliseconds since epoch"}
 	}
-	*v.Addr().Interface().(*Time) = t
+	*p.(*Time) = t
 	return nil
 }
 
-func (d *cborReader) fields(s *shape, v reflect.Value, h head) error {
+func (d *cborReader) fields(s *shape, p any, h head) error {
+	places := s.members(p)
 	var seen uint64
 	next := 0 // Members mostly come in one order.
 	return d.each(h, func() error {
@@ -140,21 +152,23 @@ func (d *cborReader) fields(s *shape, v reflect.Value, h head) error {
 		}
 		next = i + 1
 		f := &s.fields[i]
-		fv := v.Field(f.index)
+		place := places.at(f)
 		d.enter(i)
-		defer d.leave()
 		if seen&(1<<i) != 0 {
-			d.again(fv)
+			d.again(place)
 		}
 		seen |= 1 << i
 		h, err := d.head()
-		if err != nil || h.isNull() {
+		if err != nil {
 			return err
 		}
-		if err := d.value(f.shape, fv, h); err != nil {
-			return err
+		if !h.isNull() {
+			if err := d.value(f.shape, place, h); err != nil {
+				return err
+			}
+			d.given(f, place)
 		}
-		d.given(f, fv)
+		d.leave()
 		return nil
 	})
 }
@@ -171,31 +185,35 @@ func (d *cborReader) key() ([]byte, error) {
 	return d.bytes(h)
 }
 
-func (d *cborReader) members(s *shape, v reflect.Value, h head) error {
+func (d *cborReader) members(s *shape, p any, h head) error {
 	guess := 8
 	if !h.open {
 		guess = int(min(h.n, uint64(d.rest())))
 	}
-	v.Set(reflect.MakeSlice(s.typ, 0, 0))
+	l := listAt(p)
+	l.reset(true)
 	return d.each(h, func() error {
-		n := v.Len()
+		n := l.length()
 		if n >= s.most { // Too many already: the rest need not be kept.
 			return d.skipNext()
 		}
-		m := s.room(v, max(guess, n+1))
+		m := l.extend(min(max(guess, n+1), s.most))
 		h, err := d.head()
 		if err != nil || h.isNull() {
 			return err
 		}
 		d.enter(n)
-		defer d.leave()
-		return d.value(s.elem, m, h)
+		if err := d.value(s.elem, m, h); err != nil {
+			return err
+		}
+		d.leave()
+		return nil
 	})
 }
 
-func (d *cborReader) pairs(s *shape, v reflect.Value, h head) error {
+func (d *cborReader) pairs(s *shape, p any, h head) error {
 	m := map[string]string{}
-	v.Set(reflect.ValueOf(m).Convert(s.typ))
+	valueAt(p).Set(reflect.ValueOf(m).Convert(s.typ))
 	return d.each(h, func() error {
 		name, err := d.key()
 		if err != nil {

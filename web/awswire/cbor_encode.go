@@ -58,36 +58,33 @@ func appendCBORInt(b []byte, n int64) []byte {
 
 // appendCBOR writes a value that is present. Structs are maps without a length,
 // as the service writes them; all else has its length.
-func appendCBOR(b []byte, s *shape, v reflect.Value) []byte {
+func (d *draft) appendCBOR(b []byte, s *shape, p any) []byte {
 	if s.pointer {
-		v = v.Elem()
+		p = s.held(p)
 	}
 	switch s.kind {
 	case kindString:
-		return appendCBORText(b, v.String())
+		return appendCBORText(b, textAt(p))
 	case kindBlob:
-		blob := v.Bytes()
-		return append(appendHead(b, majorBytes, uint64(len(blob))), blob...)
+		blob := bytesAt(p)
+		b = appendHead(b, majorBytes, uint64(len(blob)))
+		if d.leave(b, blob) {
+			return b
+		}
+		return append(b, blob...)
 	case kindInteger, kindLong:
-		return appendCBORInt(b, v.Int())
+		return appendCBORInt(b, intAt(p))
 	case kindBoolean:
-		if v.Bool() {
+		if boolAt(p) {
 			return append(b, cborTrue)
 		}
 		return append(b, cborFalse)
 	case kindTime:
-		return appendCBORInt(append(b, majorTag|tagTime), millis(v))
+		return appendCBORInt(append(b, majorTag|tagTime), p.(*Time).UnixMilli())
 	case kindList:
-		b = appendHead(b, majorList, uint64(v.Len()))
-		for i := range v.Len() {
-			if m := v.Index(i); s.elem.absent(m) {
-				b = append(b, cborNull)
-			} else {
-				b = appendCBOR(b, s.elem, m)
-			}
-		}
-		return b
+		return d.appendCBORList(b, s.elem, listAt(p))
 	case kindMap:
+		v := valueAt(p)
 		b = appendHead(b, majorMap, uint64(v.Len()))
 		for _, k := range sortedKeys(v) {
 			b = appendCBORText(b, k)
@@ -95,13 +92,26 @@ func appendCBOR(b []byte, s *shape, v reflect.Value) []byte {
 		}
 		return b
 	}
+	places := s.members(p)
 	b = append(b, cborOpenMap)
 	for i := range s.fields {
 		f := &s.fields[i]
-		if fv := v.Field(f.index); !f.left(fv) {
-			b = appendCBORText(b, f.name)
-			b = appendCBOR(b, f.shape, fv)
+		if place := places.at(f); !f.left(place) {
+			b = append(b, f.cborKey...)
+			b = d.appendCBOR(b, f.shape, place)
 		}
 	}
 	return append(b, cborBreak)
+}
+
+func (d *draft) appendCBORList(b []byte, s *shape, l list) []byte {
+	b = appendHead(b, majorList, uint64(l.length()))
+	for i := range l.length() {
+		if m := l.at(i); s.pointer && s.held(m) == nil {
+			b = append(b, cborNull)
+		} else {
+			b = d.appendCBOR(b, s, m)
+		}
+	}
+	return b
 }

@@ -113,8 +113,8 @@ func TestCBORValues(t *testing.T) {
 		{"wrong type, then malformed", "a2" + name + "01" + limit + "1c", ""},
 	} {
 		var in putInput
-		_, err := decodeCBOR(s, unhex(t, c.body), reflect.ValueOf(&in).Elem())
-		switch got := string(appendJSON(nil, s, reflect.ValueOf(&in).Elem())); {
+		_, err := decodeCBOR(s, unhex(t, c.body), &in, nil)
+		switch got := string(appendJSON(nil, s, &in)); {
 		case c.want == "" && err != errSyntax:
 			t.Errorf("%s: %v, %s", c.name, err, got)
 		case c.want != "" && (err != nil || got != c.want):
@@ -143,7 +143,7 @@ func TestCBORTypes(t *testing.T) {
 		{"80", "Start of list found where not expected"},
 	} {
 		var in putInput
-		_, err := decodeCBOR(s, unhex(t, c.body), reflect.ValueOf(&in).Elem())
+		_, err := decodeCBOR(s, unhex(t, c.body), &in, nil)
 		if err == nil || err.Error() != c.want || err == errSyntax {
 			t.Errorf("%s: %v, want %s", c.body, err, c.want)
 		}
@@ -160,7 +160,7 @@ func TestCBORGolden(t *testing.T) {
 		}},
 		NextShardIterator: &iterator, MillisBehindLatest: 1000,
 	}
-	got := appendCBOR(nil, mustCompile(t, out), reflect.ValueOf(&out).Elem())
+	got := appendCBOR(nil, mustCompile(t, out), &out)
 	want := "bf" + // open map
 		"67 5265636f726473 81" + // "Records", list of 1
 		"bf" +
@@ -207,7 +207,7 @@ func TestCBORForeign(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, seed))
 	for i := range rounds {
 		in := randomPut(r)
-		ours := appendCBOR(nil, s, reflect.ValueOf(in).Elem())
+		ours := appendCBOR(nil, s, in)
 		var f foreignPut
 		if err := cbor.Unmarshal(ours, &f); err != nil {
 			t.Fatalf("round %d: the library can not read ours: %v\n%.500x", i, err, ours)
@@ -220,7 +220,7 @@ func TestCBORForeign(t *testing.T) {
 			t.Fatal(err)
 		}
 		var back putInput
-		if _, err := decodeCBOR(s, theirs, reflect.ValueOf(&back).Elem()); err != nil {
+		if _, err := decodeCBOR(s, theirs, &back, nil); err != nil {
 			t.Fatalf("round %d: we can not read the library's: %v\n%.500x", i, err, theirs)
 		}
 		if !reflect.DeepEqual(in, &back) {

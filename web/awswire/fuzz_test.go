@@ -27,7 +27,7 @@ func allocated() uint64 {
 // become structs of some words, up to as many as are kept.
 func maxAllocated(body []byte) uint64 { return 2<<20 + 100*uint64(len(body)) }
 
-type decoder func(*shape, []byte, reflect.Value) (*intake, error)
+type decoder func(*shape, []byte, any, *memory) (*intake, error)
 
 // decodeFuzzed decodes and validates, checks the memory that it took, and that
 // what was read is read again from what is written of it.
@@ -35,8 +35,8 @@ func decodeFuzzed(t *testing.T, s *shape, body []byte, decode decoder) error {
 	before := allocated()
 	kept := bytes.Clone(body)
 	var in putInput
-	v := reflect.ValueOf(&in).Elem()
-	taken, err := decode(s, body, v)
+	v := &in
+	taken, err := decode(s, body, v, nil)
 	if took := allocated() - before; took > maxAllocated(body) {
 		t.Fatalf("%d bytes of body took %d bytes of memory", len(body), took)
 	}
@@ -49,14 +49,14 @@ func decodeFuzzed(t *testing.T, s *shape, body []byte, decode decoder) error {
 	validate(s, v, taken)
 	written := appendJSON(nil, s, v)
 	var a, b putInput
-	if _, err := decodeJSON(s, written, reflect.ValueOf(&a).Elem()); err != nil {
+	if _, err := decodeJSON(s, written, &a, nil); err != nil {
 		t.Fatalf("%v: %.500s", err, written)
 	}
-	if _, err := decodeCBOR(s, appendCBOR(nil, s, v), reflect.ValueOf(&b).Elem()); err != nil {
+	if _, err := decodeCBOR(s, appendCBOR(nil, s, v), &b, nil); err != nil {
 		t.Fatalf("%v: %.500s", err, written)
 	}
 	for _, back := range []*putInput{&a, &b} {
-		if again := appendJSON(nil, s, reflect.ValueOf(back).Elem()); !bytes.Equal(again, written) {
+		if again := appendJSON(nil, s, back); !bytes.Equal(again, written) {
 			t.Fatalf("changed on the way:\n%.500s\n%.500s", written, again)
 		}
 	}
@@ -105,7 +105,7 @@ func FuzzDecodeCBOR(f *testing.F) {
 	}
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 3 {
-		f.Add(appendCBOR(nil, s, reflect.ValueOf(randomPut(r)).Elem()))
+		f.Add(appendCBOR(nil, s, randomPut(r)))
 	}
 	mode, err := cbor.DecOptions{MaxNestedLevels: 256, MaxArrayElements: 1 << 30, MaxMapPairs: 1 << 30}.DecMode()
 	if err != nil {

@@ -2,7 +2,6 @@ package awswire
 
 import (
 	"errors"
-	"reflect"
 	"strings"
 )
 
@@ -29,6 +28,8 @@ type intake struct {
 	// zeros are the paths of plain fields that were given as their zero value:
 	// absent and zero look alike in Go and not to a validation rule.
 	zeros map[string]struct{}
+	// shares: blobs lie in the body.
+	shares bool
 }
 
 func (t *intake) enter(i int) { t.path = append(t.path, byte(i>>8), byte(i)) }
@@ -43,6 +44,15 @@ func (t *intake) down() error {
 	return nil
 }
 
+// keep copies what was read of a string. Members of the request itself are what
+// is kept for long: they have memory of their own.
+func (t *intake) keep(b []byte, rest int) string {
+	if t.depth <= 1 {
+		return string(b)
+	}
+	return t.arena.string(b, rest)
+}
+
 func (t *intake) markZero() {
 	if t.zeros == nil {
 		t.zeros = map[string]struct{}{}
@@ -52,50 +62,20 @@ func (t *intake) markZero() {
 
 // again prepares a field for a second value of the same name: the last one
 // counts and nothing of the first may stay.
-func (t *intake) again(v reflect.Value) {
-	v.SetZero()
-	for p := range t.zeros {
-		if strings.HasPrefix(p, string(t.path)) {
-			delete(t.zeros, p)
+func (t *intake) again(p any) {
+	wipe(p)
+	for path := range t.zeros {
+		if strings.HasPrefix(path, string(t.path)) {
+			delete(t.zeros, path)
 		}
 	}
 }
 
 // given is a field that has got a value.
-func (t *intake) given(f *field, v reflect.Value) {
-	if f.plain && v.IsZero() {
+func (t *intake) given(f *field, p any) {
+	if f.plain && zero(p) {
 		t.markZero()
 	}
-}
-
-// target is where a value of the shape goes: v, or what a new pointer in v
-// points to.
-func (s *shape) target(v reflect.Value) reflect.Value {
-	if !s.pointer {
-		return v
-	}
-	p := reflect.New(s.typ)
-	v.Set(p)
-	return p.Elem()
-}
-
-// room makes the list v one longer and returns the new member. guess is how many
-// members there may be in all.
-func (s *shape) room(v reflect.Value, guess int) reflect.Value {
-	n := v.Len()
-	if n == v.Cap() {
-		v.Grow(max(1, min(guess, s.most)-n))
-	}
-	v.SetLen(n + 1)
-	return v.Index(n)
-}
-
-// setInt sets an integer, clamped as the service does.
-func (s *shape) setInt(v reflect.Value, n int64) {
-	if s.kind == kindInteger || v.Kind() == reflect.Int32 {
-		n = min(max(n, -1<<31), 1<<31-1)
-	}
-	v.SetInt(n)
 }
 
 // token is what stands in a body where a value is expected.

@@ -7,22 +7,23 @@ import (
 	"strconv"
 )
 
-// decodeJSON reads a body into the struct v. The error is errSyntax or a
+// decodeJSON reads a body into the struct at p. The error is errSyntax or a
 // *typeError; one of the syntax goes before one of a type, wherever they are.
-func decodeJSON(s *shape, body []byte, v reflect.Value) (*intake, error) {
+func decodeJSON(s *shape, body []byte, p any, home *memory) (*intake, error) {
 	d := &jsonReader{in: body}
-	err := d.whole(s, v)
+	d.home = home
+	err := d.whole(s, p)
 	if err != nil && err != errSyntax && !validJSON(body) {
 		err = errSyntax
 	}
 	return &d.intake, err
 }
 
-func (d *jsonReader) whole(s *shape, v reflect.Value) error {
+func (d *jsonReader) whole(s *shape, p any) error {
 	if c := d.peek(); c != '{' && c != '[' {
 		return errSyntax
 	}
-	if err := d.value(s, v); err != nil {
+	if err := d.value(s, p); err != nil {
 		return err
 	}
 	if d.peek() != 0 || d.pos != len(d.in) {
@@ -31,46 +32,35 @@ func (d *jsonReader) whole(s *shape, v reflect.Value) error {
 	return nil
 }
 
-// value reads a value, which may not be null.
-func (d *jsonReader) value(s *shape, v reflect.Value) error {
+// value reads a value, which may not be null, to a place.
+func (d *jsonReader) value(s *shape, p any) error {
 	c := d.peek()
 	if !expected(s.kind, c) {
 		return d.wrong(s.kind, c)
 	}
-	v = s.target(v)
+	if s.pointer {
+		p = s.target(p)
+	}
 	switch s.kind {
 	case kindString:
 		b, err := d.text()
 		if err != nil {
 			return err
 		}
-		if d.depth <= 1 { // Members of the request itself are what is kept for long.
-			v.SetString(string(b))
-		} else {
-			v.SetString(d.arena.string(b, d.rest()))
-		}
+		setText(p, d.keep(b, d.rest()))
 		return nil
 	case kindBlob:
-		return d.blob(v)
+		return d.blob(p)
 	case kindInteger, kindLong:
 		b, err := d.number()
 		if err == nil {
-			s.setInt(v, integer(b))
+			s.setInt(p, integer(b))
 		}
 		return err
 	case kindTime:
-		b, err := d.number()
-		if err != nil {
-			return err
-		}
-		t, ok := timeOfSeconds(b)
-		if !ok {
-			return &typeError{quote(string(b)) + " can not be converted to milliseconds since epoch"}
-		}
-		*v.Addr().Interface().(*Time) = t
-		return nil
+		return d.moment(p)
 	case kindBoolean:
-		v.SetBool(c == 't')
+		setBool(p, c == 't')
 		if c == 't' {
 			return d.literal("true")
 		}
@@ -79,14 +69,30 @@ func (d *jsonReader) value(s *shape, v reflect.Value) error {
 	if err := d.down(); err != nil {
 		return err
 	}
-	defer func() { d.depth-- }()
+	var err error
 	switch s.kind {
 	case kindList:
-		return d.members(s, v)
+		err = d.members(s, p)
 	case kindMap:
-		return d.pairs(s, v)
+		err = d.pairs(s, p)
+	default:
+		err = d.fields(s, p)
 	}
-	return d.fields(s, v)
+	d.depth--
+	return err
+}
+
+func (d *jsonReader) moment(p any) error {
+	b, err := d.number()
+	if err != nil {
+		return err
+	}
+	t, ok := timeOfSeconds(b)
+	if !ok {
+		return &typeError{quote(string(b)) + " can not be converted to milliseconds since epoch"}
+	}
+	*p.(*Time) = t
+	return nil
 }
 
 // expected reports whether a value of the kind may begin with c.
@@ -134,7 +140,8 @@ func (d *jsonReader) null() (bool, error) {
 	return true, d.literal("null")
 }
 
-func (d *jsonReader) fields(s *shape, v reflect.Value) error {
+func (d *jsonReader) fields(s *shape, p any) error {
+	places := s.members(p)
 	var seen uint64
 	next := 0 // Members mostly come in one order.
 	return d.object(func(name []byte) error {
@@ -144,20 +151,21 @@ func (d *jsonReader) fields(s *shape, v reflect.Value) error {
 		}
 		next = i + 1
 		f := &s.fields[i]
-		fv := v.Field(f.index)
+		place := places.at(f)
 		d.enter(i)
-		defer d.leave()
 		if seen&(1<<i) != 0 {
-			d.again(fv)
+			d.again(place)
 		}
 		seen |= 1 << i
 		if null, err := d.null(); null {
+			d.leave()
 			return err
 		}
-		if err := d.value(f.shape, fv); err != nil {
+		if err := d.value(f.shape, place); err != nil {
 			return err
 		}
-		d.given(f, fv)
+		d.given(f, place)
+		d.leave()
 		return nil
 	})
 }
@@ -177,30 +185,34 @@ func (s *shape) find(name []byte, next int) int {
 	return -1
 }
 
-func (d *jsonReader) members(s *shape, v reflect.Value) error {
-	v.Set(reflect.MakeSlice(s.typ, 0, 0))
+func (d *jsonReader) members(s *shape, p any) error {
+	l := listAt(p)
+	l.reset(true)
 	from, guess := d.pos, 1
 	return d.list(func() error {
-		n := v.Len()
+		n := l.length()
 		if n >= s.most { // Too many already: the rest need not be kept.
 			return d.skip()
 		}
 		if n == 1 { // The first tells how long the others may be.
 			guess = 1 + d.rest()/max(1, d.pos-from)
 		}
-		m := s.room(v, max(guess, n+1))
+		m := l.extend(min(max(guess, n+1), s.most))
 		if null, err := d.null(); null {
 			return err
 		}
 		d.enter(n)
-		defer d.leave()
-		return d.value(s.elem, m)
+		if err := d.value(s.elem, m); err != nil {
+			return err
+		}
+		d.leave()
+		return nil
 	})
 }
 
-func (d *jsonReader) pairs(s *shape, v reflect.Value) error {
+func (d *jsonReader) pairs(s *shape, p any) error {
 	m := map[string]string{}
-	v.Set(reflect.ValueOf(m).Convert(s.typ))
+	valueAt(p).Set(reflect.ValueOf(m).Convert(s.typ))
 	return d.object(func(name []byte) error {
 		if len(m) >= s.most {
 			return d.skip()
@@ -267,7 +279,7 @@ func floor(f float64) int64 {
 }
 
 // blob reads base64 straight into the arena.
-func (d *jsonReader) blob(v reflect.Value) error {
+func (d *jsonReader) blob(p any) error {
 	from := d.pos + 1
 	n := bytes.IndexByte(d.in[from:], '"')
 	if n < 0 {
@@ -275,7 +287,7 @@ func (d *jsonReader) blob(v reflect.Value) error {
 	}
 	src := d.in[from : from+n]
 	d.pos = from + n + 1
-	if d.decode64(v, src) {
+	if d.decode64(p, src) {
 		return nil
 	}
 	// Bad, or written with escapes (some encoders write \/ for /).
@@ -284,13 +296,13 @@ func (d *jsonReader) blob(v reflect.Value) error {
 	if err != nil {
 		return err
 	}
-	if d.decode64(v, text) {
+	if d.decode64(p, text) {
 		return nil
 	}
 	return blobError(text)
 }
 
-func (d *jsonReader) decode64(v reflect.Value, src []byte) bool {
+func (d *jsonReader) decode64(p any, src []byte) bool {
 	if len(src)%4 != 0 {
 		return false
 	}
@@ -305,7 +317,7 @@ func (d *jsonReader) decode64(v reflect.Value, src []byte) bool {
 	if !decodeBase64(dst, src) {
 		return false
 	}
-	v.SetBytes(dst)
+	setBytes(p, dst)
 	return true
 }
 

@@ -1,44 +1,35 @@
 package awswire
 
 import (
-	"encoding/base64"
 	"reflect"
 	"strconv"
 	"unicode/utf8"
 )
 
 // appendJSON writes a value that is present.
-func appendJSON(b []byte, s *shape, v reflect.Value) []byte {
+func (d *draft) appendJSON(b []byte, s *shape, p any) []byte {
 	if s.pointer {
-		v = v.Elem()
+		p = s.held(p)
 	}
 	switch s.kind {
 	case kindString:
-		return appendText(b, v.String())
+		return appendText(b, textAt(p))
 	case kindBlob:
 		b = append(b, '"')
-		b = base64.StdEncoding.AppendEncode(b, v.Bytes())
+		if blob := bytesAt(p); !d.leave(b, blob) {
+			b = appendBase64(b, blob)
+		}
 		return append(b, '"')
 	case kindInteger, kindLong:
-		return strconv.AppendInt(b, v.Int(), 10)
+		return strconv.AppendInt(b, intAt(p), 10)
 	case kindBoolean:
-		return strconv.AppendBool(b, v.Bool())
+		return strconv.AppendBool(b, boolAt(p))
 	case kindTime:
-		return appendSeconds(b, millis(v))
+		return appendSeconds(b, p.(*Time).UnixMilli())
 	case kindList:
-		b = append(b, '[')
-		for i := range v.Len() {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			if m := v.Index(i); s.elem.absent(m) {
-				b = append(b, "null"...)
-			} else {
-				b = appendJSON(b, s.elem, m)
-			}
-		}
-		return append(b, ']')
+		return d.appendJSONList(b, s.elem, listAt(p))
 	case kindMap:
+		v := valueAt(p)
 		b = append(b, '{')
 		for i, k := range sortedKeys(v) {
 			if i > 0 {
@@ -49,23 +40,39 @@ func appendJSON(b []byte, s *shape, v reflect.Value) []byte {
 		}
 		return append(b, '}')
 	}
-	return appendFields(b, s, v)
+	return d.appendFields(b, s, p)
 }
 
-func appendFields(b []byte, s *shape, v reflect.Value) []byte {
+func (d *draft) appendJSONList(b []byte, s *shape, l list) []byte {
+	b = append(b, '[')
+	for i := range l.length() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if m := l.at(i); s.pointer && s.held(m) == nil {
+			b = append(b, "null"...)
+		} else {
+			b = d.appendJSON(b, s, m)
+		}
+	}
+	return append(b, ']')
+}
+
+func (d *draft) appendFields(b []byte, s *shape, p any) []byte {
+	places := s.members(p)
 	b = append(b, '{')
 	from := len(b)
 	for i := range s.fields {
 		f := &s.fields[i]
-		fv := v.Field(f.index)
-		if f.left(fv) {
+		place := places.at(f)
+		if f.left(place) {
 			continue
 		}
 		if len(b) > from {
 			b = append(b, ',')
 		}
 		b = append(b, f.key...)
-		b = appendJSON(b, f.shape, fv)
+		b = d.appendJSON(b, f.shape, place)
 	}
 	return append(b, '}')
 }

@@ -60,15 +60,17 @@ type shape struct {
 	fields  []field      // of a struct
 	elem    *shape       // of a list
 	most    int          // members of a list or map that are kept; one more than are valid
+	direct  bool         // a struct that hands out its places
 }
 
 // field is a member of a struct.
 type field struct {
-	name  string // on the wire
-	key   []byte // `"name":`
-	index int    // in the Go struct
-	shape *shape
-	omit  bool // zero values are left out
+	name    string // on the wire
+	key     []byte // `"name":`
+	cborKey []byte // the name as CBOR writes it
+	index   int    // in the Go struct
+	shape   *shape
+	omit    bool // zero values are left out
 	// plain: the Go value does not tell absent from zero.
 	plain bool
 	rules rules
@@ -97,6 +99,7 @@ type rules struct {
 
 var (
 	timeType   = reflect.TypeFor[Time]()
+	directType = reflect.TypeFor[Direct]()
 	blobType   = reflect.TypeFor[[]byte]()
 	stringType = reflect.TypeFor[string]()
 )
@@ -180,6 +183,9 @@ func (h *Handler) compileStruct(s *shape, known map[reflect.Type]*shape) (*shape
 	if len(s.fields) > maxFields {
 		return nil, fmt.Errorf("%v has more than %d members", s.typ, maxFields)
 	}
+	if s.direct = reflect.PointerTo(s.typ).Implements(directType); s.direct {
+		return s, s.checkDirect()
+	}
 	return s, nil
 }
 
@@ -189,7 +195,7 @@ func (h *Handler) compileField(sf reflect.StructField, tag string, known map[ref
 	if f.name == "" || strings.ContainsAny(f.name, "\"\\") || !utf8.ValidString(f.name) {
 		return f, errors.New("its aws tag has no name")
 	}
-	f.key = []byte(`"` + f.name + `":`)
+	f.key, f.cborKey = []byte(`"`+f.name+`":`), appendCBORText(nil, f.name)
 	s, err := h.compileType(sf.Type, known)
 	if err != nil {
 		return f, err

@@ -51,16 +51,16 @@ func TestRoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, seed))
 	for i := range rounds {
 		in := randomPut(r)
-		json := appendJSON(nil, s, reflect.ValueOf(in).Elem())
+		json := appendJSON(nil, s, in)
 		var a, b putInput
-		if _, err := decodeJSON(s, json, reflect.ValueOf(&a).Elem()); err != nil {
+		if _, err := decodeJSON(s, json, &a, nil); err != nil {
 			t.Fatalf("round %d: %v\n%.1000s", i, err, json)
 		}
-		cbor := appendCBOR(nil, s, reflect.ValueOf(&a).Elem())
-		if _, err := decodeCBOR(s, cbor, reflect.ValueOf(&b).Elem()); err != nil {
+		cbor := appendCBOR(nil, s, &a)
+		if _, err := decodeCBOR(s, cbor, &b, nil); err != nil {
 			t.Fatalf("round %d: %v\n%.1000x", i, err, cbor)
 		}
-		again := appendJSON(nil, s, reflect.ValueOf(&b).Elem())
+		again := appendJSON(nil, s, &b)
 		if !reflect.DeepEqual(in, &a) || !reflect.DeepEqual(in, &b) || !bytes.Equal(json, again) {
 			for f := range s.fields {
 				x, y, z := reflect.ValueOf(in).Elem().Field(f), reflect.ValueOf(a).Field(f), reflect.ValueOf(b).Field(f)

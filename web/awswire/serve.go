@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"reflect"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -29,9 +28,10 @@ type exchange struct {
 	arrived time.Time  // when the body was there
 	op      *operation // nil until known
 	cbor    bool
-	code    string // of the error that was answered
-	begun   bool   // the status has been written
-	buf     *[]byte
+	code    string  // of the error that was answered
+	begun   bool    // the status has been written
+	body    *[]byte // borrowed, as blobs
+	blobs   *[]byte
 	stream  *eventStream // of a StreamOp, once begun
 }
 
@@ -126,12 +126,12 @@ func (x *exchange) call(body []byte) {
 		return
 	}
 	in := x.op.input()
-	v := reflect.ValueOf(in).Elem()
 	decode := decodeJSON
 	if x.cbor {
 		decode = decodeCBOR
 	}
-	taken, err := decode(x.op.inShape, body, v)
+	taken, err := decode(x.op.inShape, body, in, &x.h.memory)
+	x.blobs = taken.blobs
 	if err == errSyntax {
 		x.fail(&Error{Code: serialization})
 		return
@@ -141,12 +141,15 @@ func (x *exchange) call(body []byte) {
 		x.fail(refusal)
 		return
 	}
-	x.release() // The body is not needed while the operation runs.
 	if err != nil {
 		x.fail(&Error{Code: serialization, Message: err.Error()})
 		return
 	}
-	if e := validate(x.op.inShape, v, taken); e != nil {
+	if !taken.shares { // The body is not needed while the operation runs.
+		x.h.memory.put(x.body)
+		x.body = nil
+	}
+	if e := validate(x.op.inShape, in, taken); e != nil {
 		x.fail(e)
 		return
 	}

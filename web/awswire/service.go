@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -88,7 +89,8 @@ type Operation struct {
 // Op is the operation of a name. f gets an input that is valid by its tags; the
 // context ends when the client is gone. An *Error that f returns or wraps is
 // the answer, any other error is an InternalFailure. A nil output, and one of a
-// struct without fields, is an empty body.
+// struct without fields, is an empty body. Blobs of the input are valid until f
+// returns, and in the output that it returns; who keeps them copies them.
 func Op[In, Out any](name string, f func(ctx context.Context, c *Call, in *In) (*Out, error)) Operation {
 	return Operation{
 		name:  name,
@@ -138,7 +140,8 @@ func StreamOp[In any](name string, f func(ctx context.Context, c *Call, in *In, 
 type operation struct {
 	Operation
 	inShape  *shape
-	outShape *shape // nil of an event stream
+	outShape *shape       // nil of an event stream
+	usual    atomic.Int64 // length of the last answer without its large blobs
 }
 
 // Handler answers the requests of one service.
@@ -147,7 +150,7 @@ type Handler struct {
 	patterns map[string]*pattern
 	ops      map[string]*operation
 	payloads sync.Map // reflect.Type of an event -> *shape; as many as the program has
-	buffers  sync.Pool
+	memory   memory
 }
 
 // New checks the service and compiles the types of its operations.

@@ -29,13 +29,13 @@ func (x *exchange) runStream(call *Call, in any) {
 		x.fail(x.errorOf(err))
 		return
 	}
-	if x.begin() != nil {
+	if x.beginStream() != nil {
 		x.code = clientGone
 	}
 }
 
-// begin writes the status and the initial response, once.
-func (x *exchange) begin() error {
+// beginStream writes the status and the initial response, once.
+func (x *exchange) beginStream() error {
 	if x.stream != nil {
 		return x.stream.broken
 	}
@@ -51,45 +51,63 @@ func (x *exchange) begin() error {
 	x.holdBack(streamBytes)
 	x.moveDeadline()
 	x.w.WriteHeader(http.StatusOK)
-	return s.write(AppendEvent((*x.buffer())[:0], empty,
+	return s.write(AppendEvent(nil, empty,
 		":message-type", "event", ":event-type", InitialResponse, ":content-type", s.content))
 }
 
 // sendEvent is the send of a StreamOp.
 func (x *exchange) sendEvent(event string, payload any) error {
-	if err := x.begin(); err != nil || event == InitialResponse {
+	if err := x.beginStream(); err != nil || event == InitialResponse {
 		return err
 	}
-	v := reflect.ValueOf(payload)
-	if v.Kind() == reflect.Pointer {
-		v = v.Elem()
+	t := reflect.TypeOf(payload)
+	pointer := t != nil && t.Kind() == reflect.Pointer
+	if pointer {
+		t = t.Elem()
 	}
-	if v.Kind() != reflect.Struct {
+	if t == nil || t.Kind() != reflect.Struct {
 		return fmt.Errorf("event %s: its payload is no struct", event)
 	}
-	if !v.CanAddr() {
-		p := reflect.New(v.Type()).Elem()
-		p.Set(v)
-		v = p
+	if !pointer {
+		p := reflect.New(t)
+		p.Elem().Set(reflect.ValueOf(payload))
+		payload = p.Interface()
 	}
-	shape, err := x.h.payload(v.Type())
+	shape, err := x.h.payload(t)
 	if err != nil {
 		return fmt.Errorf("event %s: %w", event, err)
 	}
-	b := beginEvent((*x.buffer())[:0], ":message-type", "event", ":event-type", event, ":content-type", x.stream.content)
-	headers := len(b)
-	b = x.encode(b, shape, v)
-	if len(b)-headers > MaxEventPayload {
-		return fmt.Errorf("event %s: its payload has %d bytes", event, len(b)-headers)
-	}
-	return x.stream.write(endEvent(b, 0))
+	return x.sendPayload(event, shape, payload)
 }
 
-// write writes a message and gives it to the client now. Its memory is given
-// back: between two messages a stream has none.
+// sendPayload writes a message. Its memory is given back: between two messages a
+// stream has none.
+func (x *exchange) sendPayload(event string, s *shape, p any) error {
+	m := &x.h.memory
+	d, buf := m.draft(x.cbor), m.get(int(x.op.usual.Load()))
+	defer func() {
+		m.put(buf)
+		m.putDraft(d)
+	}()
+	b := beginEvent(*buf, ":message-type", "event", ":event-type", event, ":content-type", x.stream.content)
+	headers := len(b)
+	b = d.append(b, s, p)
+	*buf = b
+	x.op.usual.Store(int64(len(b)))
+	if n := len(b) - headers + d.extra; n > MaxEventPayload {
+		return fmt.Errorf("event %s: its payload has %d bytes", event, n)
+	}
+	if len(d.holes) == 0 {
+		*buf = endEvent(b, 0)
+		return x.stream.write(*buf)
+	}
+	whole := m.get(len(b) + d.extra + crcLength) // The checksum is of all of it.
+	defer m.put(whole)
+	return d.fill(*whole, b, func(message []byte) error { return x.stream.write(endEvent(message, 0)) })
+}
+
+// write writes a message and gives it to the client now.
 func (s *eventStream) write(message []byte) error {
-	*s.x.buf = message // It may have grown.
-	defer s.x.release()
 	if s.broken != nil {
 		return s.broken
 	}
@@ -116,6 +134,6 @@ func (s *eventStream) exception(e *Error) {
 		code = "InternalFailureException" // Its name among the events of the model.
 	}
 	payload := s.x.appendError(nil, e, false)
-	_ = s.write(AppendEvent((*s.x.buffer())[:0], payload,
+	_ = s.write(AppendEvent(nil, payload,
 		":message-type", "exception", ":exception-type", code, ":content-type", s.content))
 }

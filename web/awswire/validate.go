@@ -28,10 +28,10 @@ type step struct {
 
 // validate checks an input; in knows which zero values were given. The texts are
 // those of the service.
-func validate(s *shape, v reflect.Value, in *intake) *Error {
+func validate(s *shape, p any, in *intake) *Error {
 	c := &validator{in: in}
 	in.path = in.path[:0]
-	c.fields(s, v)
+	c.fields(s, p)
 	switch n := len(c.failures); {
 	case n == 0:
 		return nil
@@ -42,16 +42,17 @@ func validate(s *shape, v reflect.Value, in *intake) *Error {
 	}
 }
 
-func (c *validator) fields(s *shape, v reflect.Value) {
+func (c *validator) fields(s *shape, p any) {
+	places := s.members(p)
 	for i := range s.fields {
 		if len(c.failures) >= maxFailures {
 			return
 		}
 		f := &s.fields[i]
-		fv := v.Field(f.index)
+		place := places.at(f)
 		c.in.enter(i)
-		if c.given(f, fv) {
-			c.value(f, fv)
+		if c.given(f, place) {
+			c.value(f, place)
 		} else if f.rules.required {
 			c.fail(f, "null", "Member must not be null")
 		}
@@ -60,8 +61,8 @@ func (c *validator) fields(s *shape, v reflect.Value) {
 }
 
 // given reports whether the request had the member.
-func (c *validator) given(f *field, v reflect.Value) bool {
-	if !v.IsZero() {
+func (c *validator) given(f *field, p any) bool {
+	if !zero(p) {
 		return true
 	}
 	if !f.plain || len(c.in.zeros) == 0 {
@@ -72,54 +73,62 @@ func (c *validator) given(f *field, v reflect.Value) bool {
 }
 
 // value checks a member that is present.
-func (c *validator) value(f *field, v reflect.Value) {
+func (c *validator) value(f *field, p any) {
 	if f.shape.pointer {
-		v = v.Elem()
+		p = f.shape.held(p)
 	}
 	if !f.rules.empty() {
-		c.bounds(f, v)
+		c.bounds(f, p)
 	}
 	switch f.shape.kind {
 	case kindStruct:
 		c.place = append(c.place, step{f, 0})
-		c.fields(f.shape, v)
+		c.fields(f.shape, p)
 		c.place = c.place[:len(c.place)-1]
 	case kindList:
-		c.list(f, v)
+		c.list(f, p)
 	case kindMap:
-		c.pairs(f, v)
+		c.pairs(f, p)
 	}
 }
 
 // bounds checks the rules of the value itself, in the service's order.
-func (c *validator) bounds(f *field, v reflect.Value) {
+func (c *validator) bounds(f *field, p any) {
 	b := &f.rules.bounds
-	n, unit := size(f.shape.kind, v)
 	if f.shape.kind == kindString {
-		if b.pattern != nil && !b.pattern.match(v.String()) {
-			c.failValue(f, v, b.patternWords())
+		s := textAt(p)
+		if b.pattern != nil && !b.pattern.match(s) {
+			c.failValue(f, p, b.patternWords())
 		}
-		if b.enum != nil && !b.inEnum(v.String()) {
-			c.failValue(f, v, b.enumWords())
+		if b.enum != nil && !b.inEnum(s) {
+			c.failValue(f, p, b.enumWords())
 		}
 	}
+	if !b.hasMin && !b.hasMax {
+		return
+	}
+	n, unit := size(f.shape.kind, p)
 	if b.hasMin && n < b.min {
-		c.failValue(f, v, fmt.Sprintf("Member must have %s greater than or equal to %d", unit, b.min))
+		c.failValue(f, p, fmt.Sprintf("Member must have %s greater than or equal to %d", unit, b.min))
 	}
 	if b.hasMax && n > b.max {
-		c.failValue(f, v, fmt.Sprintf("Member must have %s less than or equal to %d", unit, b.max))
+		c.failValue(f, p, fmt.Sprintf("Member must have %s less than or equal to %d", unit, b.max))
 	}
 }
 
 // size is what min and max are about.
-func size(k kind, v reflect.Value) (n int64, unit string) {
+func size(k kind, p any) (n int64, unit string) {
 	switch k {
 	case kindInteger, kindLong:
-		return v.Int(), "value"
+		return intAt(p), "value"
 	case kindString:
-		return int64(utf8.RuneCountInString(v.String())), "length"
-	case kindBlob, kindList, kindMap:
-		return int64(v.Len()), "length"
+		return int64(utf8.RuneCountInString(textAt(p))), "length"
+	case kindBlob:
+		return int64(len(bytesAt(p))), "length"
+	case kindList:
+		return int64(listAt(p).length()), "length"
+	case kindMap:
+		return int64(valueAt(p).Len()), "length"
 	}
 	return 0, ""
 }
@@ -170,12 +179,12 @@ func (b *bounds) words() string {
 	return "[" + strings.Join(all, ", ") + "]"
 }
 
-func (c *validator) list(f *field, v reflect.Value) {
-	s := f.shape.elem
+func (c *validator) list(f *field, p any) {
+	s, l := f.shape.elem, listAt(p)
 	if each := f.rules.each; each != nil {
-		for i := range v.Len() {
-			if m := v.Index(i); s.absent(m) || !each.holds(s.text(m)) {
-				c.failValue(f, v, "Member must satisfy constraint: "+each.words())
+		for i := range l.length() {
+			if m := s.held(l.at(i)); m == nil || !each.holds(textAt(m)) {
+				c.failValue(f, p, "Member must satisfy constraint: "+each.words())
 				break
 			}
 		}
@@ -183,17 +192,14 @@ func (c *validator) list(f *field, v reflect.Value) {
 	if s.kind != kindStruct {
 		return
 	}
-	for i := range v.Len() {
+	for i := range l.length() {
 		if len(c.failures) >= maxFailures {
 			return
 		}
-		m := v.Index(i)
-		if s.pointer {
-			if m.IsNil() {
-				c.failValue(f, v, "Member must satisfy constraint: [Member must not be null]")
-				return
-			}
-			m = m.Elem()
+		m := s.held(l.at(i))
+		if m == nil {
+			c.failValue(f, p, "Member must satisfy constraint: [Member must not be null]")
+			return
 		}
 		c.in.enter(i)
 		c.place = append(c.place, step{f, i + 1})
@@ -203,30 +209,22 @@ func (c *validator) list(f *field, v reflect.Value) {
 	}
 }
 
-// text is the string v or, of a pointer, what it points to.
-func (s *shape) text(v reflect.Value) string {
-	if s.pointer {
-		v = v.Elem()
-	}
-	return v.String()
-}
-
-func (c *validator) pairs(f *field, v reflect.Value) {
+func (c *validator) pairs(f *field, p any) {
 	keys, values := true, true
-	for i := v.MapRange(); i.Next(); {
+	for i := valueAt(p).MapRange(); i.Next(); {
 		keys = keys && (f.rules.key == nil || f.rules.key.holds(i.Key().String()))
 		values = values && (f.rules.val == nil || f.rules.val.holds(i.Value().String()))
 	}
 	if !keys {
-		c.failValue(f, v, "Map keys must satisfy constraint: "+f.rules.key.words())
+		c.failValue(f, p, "Map keys must satisfy constraint: "+f.rules.key.words())
 	}
 	if !values {
-		c.failValue(f, v, "Map value must satisfy constraint: "+f.rules.val.words())
+		c.failValue(f, p, "Map value must satisfy constraint: "+f.rules.val.words())
 	}
 }
 
-func (c *validator) failValue(f *field, v reflect.Value, constraint string) {
-	c.fail(f, quote(f.show(v)), constraint)
+func (c *validator) failValue(f *field, p any, constraint string) {
+	c.fail(f, quote(f.show(p)), constraint)
 }
 
 func (c *validator) fail(f *field, value, constraint string) {
@@ -244,29 +242,31 @@ func (c *validator) fail(f *field, value, constraint string) {
 }
 
 // show is a value as the service shows it in its texts.
-func (f *field) show(v reflect.Value) string {
+func (f *field) show(p any) string {
 	switch f.shape.kind {
 	case kindInteger, kindLong:
-		return strconv.FormatInt(v.Int(), 10)
+		return strconv.FormatInt(intAt(p), 10)
 	case kindBlob:
-		return fmt.Sprintf("java.nio.HeapByteBuffer[pos=0 lim=%d cap=%d]", v.Len(), v.Len())
+		return fmt.Sprintf("java.nio.HeapByteBuffer[pos=0 lim=%[1]d cap=%[1]d]", len(bytesAt(p)))
 	case kindString:
-		return v.String()
+		return textAt(p)
 	}
 	var b strings.Builder
 	if f.shape.kind == kindMap {
+		v := valueAt(p)
 		for i, k := range sortedKeys(v) {
 			b.WriteString(separator(i) + k + "=" + v.MapIndex(reflect.ValueOf(k)).String())
 		}
 		return "{" + b.String() + "}"
 	}
-	for i := 0; i < v.Len() && b.Len() < maxQuoted; i++ {
+	l := listAt(p)
+	for i := 0; i < l.length() && b.Len() < maxQuoted; i++ {
 		b.WriteString(separator(i))
-		switch s := f.shape.elem; {
-		case s.absent(v.Index(i)):
+		switch s, m := f.shape.elem, f.shape.elem.held(l.at(i)); {
+		case m == nil:
 			b.WriteString("null")
 		case s.kind == kindString:
-			b.WriteString(s.text(v.Index(i)))
+			b.WriteString(textAt(m))
 		case f.rules.shown != "":
 			b.WriteString(f.rules.shown)
 		default:

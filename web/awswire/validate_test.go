@@ -193,11 +193,11 @@ func TestManyMembers(t *testing.T) {
 	s := mustCompile(t, putInput{})
 	body := []byte(`{"StreamName":"a","Records":[{"Data":"","PartitionKey":"k"}` + strings.Repeat(`,{}`, 1_000_000) + `]}`)
 	var in putInput
-	taken, err := decodeJSON(s, body, reflect.ValueOf(&in).Elem())
+	taken, err := decodeJSON(s, body, &in, nil)
 	if err != nil || len(in.Records) != 501 || cap(in.Records) > 1100 {
 		t.Fatalf("%v, %d members, room for %d", err, len(in.Records), cap(in.Records))
 	}
-	if e := validate(s, reflect.ValueOf(&in).Elem(), taken); e == nil || len(e.Message) > 2*maxQuoted {
+	if e := validate(s, &in, taken); e == nil || len(e.Message) > 2*maxQuoted {
 		t.Errorf("%.200v", e)
 	}
 }

@@ -30,6 +30,25 @@ type putInput struct {
 	Start      *startPosition    `aws:"StartingPosition"`
 }
 
+// Member gives the places of an entry, as those of the service's own inputs do.
+func (e *entry) Member(i int) any {
+	switch i {
+	case 0:
+		return &e.Data
+	case 1:
+		return &e.PartitionKey
+	}
+	return &e.HashKey
+}
+
+// Member gives the places of an input, a list of another type among them.
+func (p *putInput) Member(i int) any {
+	return [...]any{
+		ListAt(&p.Records), &p.StreamName, &p.DryRun, &p.Limit, &p.Long, &p.When,
+		&p.Type, &p.Tags, &p.TagKeys, &p.Metrics, &p.Start,
+	}[i]
+}
+
 type startPosition struct {
 	Type string `aws:"Type,required,enum=A|B"`
 	Time Time   `aws:"Timestamp"`
@@ -77,4 +96,23 @@ func post(h http.Handler, target, contentType, body string) *httptest.ResponseRe
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w
+}
+
+// appendJSON and appendCBOR write a struct as an answer is written, in small
+// pieces.
+func appendJSON(b []byte, s *shape, p any) []byte { return filled(draft{}, b, s, p) }
+
+func appendCBOR(b []byte, s *shape, p any) []byte { return filled(draft{cbor: true}, b, s, p) }
+
+func filled(d draft, b []byte, s *shape, p any) []byte {
+	text := d.append(nil, s, p)
+	before := len(b)
+	_ = d.fill(make([]byte, 0, 1003), text, func(piece []byte) error {
+		b = append(b, piece...)
+		return nil
+	})
+	if len(b)-before != len(text)+d.extra {
+		panic("the length of an answer is not what was announced")
+	}
+	return b
 }

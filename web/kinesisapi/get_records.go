@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/kineweir/kineweir/datastream"
+	"github.com/kineweir/kineweir/web/awswire"
 )
 
 // maxGet is how much one answer gives at most: records, and bytes of them.
@@ -34,6 +35,34 @@ type getRecordsOutput struct {
 	NextShardIterator  string        `aws:"NextShardIterator,omitempty"`
 	MillisBehindLatest int64         `aws:"MillisBehindLatest,long"`
 	ChildShards        []childShard  `aws:"ChildShards,omitempty"`
+}
+
+// Member gives the places of the members, for awswire.Direct.
+func (in *getRecordsInput) Member(i int) any {
+	switch i {
+	case 0:
+		return &in.Limit
+	case 1:
+		return &in.ShardIterator
+	case 2:
+		return &in.StreamARN
+	case 3:
+		return &in.StreamID
+	}
+	return &in.DryRun
+}
+
+// Member gives the places of the members, for awswire.Direct.
+func (out *getRecordsOutput) Member(i int) any {
+	switch i {
+	case 0:
+		return awswire.ListAt(&out.Records)
+	case 1:
+		return &out.NextShardIterator
+	case 2:
+		return &out.MillisBehindLatest
+	}
+	return awswire.ListAt(&out.ChildShards)
 }
 
 func (h *Handler) getRecords(ctx context.Context, c *call, in *getRecordsInput) (*getRecordsOutput, error) {

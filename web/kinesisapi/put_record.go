@@ -24,10 +24,42 @@ type putRecordInput struct {
 	DryRun                    bool   `aws:"DryRun"`
 }
 
+// Member gives the places of the members, for awswire.Direct.
+func (in *putRecordInput) Member(i int) any {
+	switch i {
+	case 0:
+		return &in.SequenceNumberForOrdering
+	case 1:
+		return &in.PartitionKey
+	case 2:
+		return &in.ExplicitHashKey
+	case 3:
+		return &in.Data
+	case 4:
+		return &in.StreamName
+	case 5:
+		return &in.StreamARN
+	case 6:
+		return &in.StreamID
+	}
+	return &in.DryRun
+}
+
 type putRecordOutput struct {
 	ShardID        string `aws:"ShardId"`
 	SequenceNumber string `aws:"SequenceNumber"`
 	EncryptionType string `aws:"EncryptionType,omitempty"`
+}
+
+// Member gives the places of the members, for awswire.Direct.
+func (out *putRecordOutput) Member(i int) any {
+	switch i {
+	case 0:
+		return &out.ShardID
+	case 1:
+		return &out.SequenceNumber
+	}
+	return &out.EncryptionType
 }
 
 func (h *Handler) putRecord(ctx context.Context, c *call, in *putRecordInput) (*putRecordOutput, error) {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/kineweir/kineweir/datastream"
+	"github.com/kineweir/kineweir/web/awswire"
 )
 
 // maxPutBytes bounds data and partition keys of a request.
@@ -43,6 +44,56 @@ type putRecordsResult struct {
 	ShardID        string `aws:"ShardId,omitempty"`
 	ErrorCode      string `aws:"ErrorCode,omitempty"`
 	ErrorMessage   string `aws:"ErrorMessage,omitempty"`
+}
+
+// Member gives the places of the members, for awswire.Direct.
+func (in *putRecordsInput) Member(i int) any {
+	switch i {
+	case 0:
+		return awswire.ListAt(&in.Records)
+	case 1:
+		return &in.StreamName
+	case 2:
+		return &in.StreamARN
+	case 3:
+		return &in.StreamID
+	}
+	return &in.DryRun
+}
+
+// Member gives the places of the members, for awswire.Direct.
+func (e *putRecordsEntry) Member(i int) any {
+	switch i {
+	case 0:
+		return &e.PartitionKey
+	case 1:
+		return &e.ExplicitHashKey
+	}
+	return &e.Data
+}
+
+// Member gives the places of the members, for awswire.Direct.
+func (out *putRecordsOutput) Member(i int) any {
+	switch i {
+	case 0:
+		return &out.FailedRecordCount
+	case 1:
+		return awswire.ListAt(&out.Records)
+	}
+	return &out.EncryptionType
+}
+
+// Member gives the places of the members, for awswire.Direct.
+func (r *putRecordsResult) Member(i int) any {
+	switch i {
+	case 0:
+		return &r.SequenceNumber
+	case 1:
+		return &r.ShardID
+	case 2:
+		return &r.ErrorCode
+	}
+	return &r.ErrorMessage
 }
 
 func (h *Handler) putRecords(ctx context.Context, c *call, in *putRecordsInput) (*putRecordsOutput, error) {

@@ -81,6 +81,21 @@ type recordShape struct {
 	EncryptionType              string       `aws:"EncryptionType,omitempty"`
 }
 
+// Member gives the places of the members, for awswire.Direct.
+func (r *recordShape) Member(i int) any {
+	switch i {
+	case 0:
+		return &r.SequenceNumber
+	case 1:
+		return &r.ApproximateArrivalTimestamp
+	case 2:
+		return &r.Data
+	case 3:
+		return &r.PartitionKey
+	}
+	return &r.EncryptionType
+}
+
 // encryption is how a record is kept: nothing is said of plain ones.
 func encryption(encrypted bool) string {
 	if encrypted {

@@ -38,6 +38,19 @@ type subscribeToShardEvent struct {
 	ChildShards                []childShard  `aws:"ChildShards,omitempty"`
 }
 
+// Member gives the places of the members, for awswire.Direct.
+func (e *subscribeToShardEvent) Member(i int) any {
+	switch i {
+	case 0:
+		return awswire.ListAt(&e.Records)
+	case 1:
+		return &e.ContinuationSequenceNumber
+	case 2:
+		return &e.MillisBehindLatest
+	}
+	return awswire.ListAt(&e.ChildShards)
+}
+
 func (h *Handler) subscribeToShard() awswire.Operation {
 	const name = "SubscribeToShard"
 	return awswire.StreamOp(name, func(ctx context.Context, c *awswire.Call, in *subscribeToShardInput, send func(string, any) error) error {

@@ -1,4 +1,4 @@
-package rtsp
+package depacketize
 
 import (
 	"bytes"
@@ -13,14 +13,14 @@ import (
 func TestWarningsAreCounted(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(1000, 0)
-	w := newWarnings(slog.New(slog.NewTextHandler(&out, nil)), func() time.Time { return now })
+	w := NewWarnings(slog.New(slog.NewTextHandler(&out, nil)), func() time.Time { return now })
 	for range 2500 {
-		w.add("packets lost", 2, nil)
-		w.add("packet not read", 1, errors.New("bad"))
+		w.Add("packets lost", 2, nil)
+		w.Add("packet not read", 1, errors.New("bad"))
 		now = now.Add(time.Millisecond)
 	}
-	w.flush()
-	w.flush()
+	w.Flush()
+	w.Flush()
 	for kind, want := range map[string][]string{
 		"packets lost":    {"count=2", "count=2000", "count=2000", "count=998"},
 		"packet not read": {"count=1 error=bad", "count=1000 error=bad", "count=1000 error=bad", "count=499 error=bad"},

@@ -1,4 +1,4 @@
-package rtsp
+package depacketize
 
 import (
 	"log/slog"
@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// warnings logs what goes wrong again and again: each kind at most once a second,
+// Warnings log what goes wrong again and again: each kind at most once a second,
 // with how often it happened since the line before. Kinds are constants of the
 // code, so that there are few.
-type warnings struct {
+type Warnings struct {
 	log *slog.Logger
 	now func() time.Time
 
@@ -25,12 +25,13 @@ type warning struct {
 
 const warningInterval = time.Second
 
-func newWarnings(log *slog.Logger, now func() time.Time) *warnings {
-	return &warnings{log: log, now: now, kinds: map[string]*warning{}}
+// NewWarnings returns Warnings that have nothing to say yet.
+func NewWarnings(log *slog.Logger, now func() time.Time) *Warnings {
+	return &Warnings{log: log, now: now, kinds: map[string]*warning{}}
 }
 
-// add counts n warnings of a kind; err is an example and may be nil.
-func (w *warnings) add(kind string, n uint64, err error) {
+// Add counts n warnings of a kind; err is an example and may be nil.
+func (w *Warnings) Add(kind string, n uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k := w.kinds[kind]
@@ -46,8 +47,8 @@ func (w *warnings) add(kind string, n uint64, err error) {
 	}
 }
 
-// flush logs what has been counted and not logged.
-func (w *warnings) flush() {
+// Flush logs what has been counted and not logged.
+func (w *Warnings) Flush() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for kind, k := range w.kinds {
@@ -57,7 +58,7 @@ func (w *warnings) flush() {
 	}
 }
 
-func (w *warnings) line(kind string, k *warning) {
+func (w *Warnings) line(kind string, k *warning) {
 	args := []any{"count", k.count}
 	if k.last != nil {
 		args = append(args, "error", k.last)

@@ -1,4 +1,4 @@
-package rtsp
+package depacketize
 
 import (
 	"errors"
@@ -38,16 +38,6 @@ type depacketizer interface {
 // parameters of the track have not come yet.
 var errNotYet = errors.New("parameters of the track have not come yet")
 
-// UnsupportedError names the formats of a description that are not known.
-type UnsupportedError struct {
-	Formats []string
-}
-
-// Error names the formats.
-func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("no track of a known codec: offered %q; known are H264 H265 AV1 VP8 VP9 AAC Opus G711 LPCM MP3", e.Formats)
-}
-
 // newDepacketizer returns the depacketizer of a format; clock is the rate of its
 // time stamps by the session description, 0 when that does not say.
 func newDepacketizer(id int, f format.Format, clock int) (depacketizer, error) {
@@ -84,8 +74,8 @@ func newDepacketizer(id int, f format.Format, clock int) (depacketizer, error) {
 	return nil, errors.New("codec not known")
 }
 
-// formatName is what people call the format.
-func formatName(f format.Format) string {
+// Name is what people call a format.
+func Name(f format.Format) string {
 	if g, ok := f.(*format.Generic); ok {
 		if g.RTPMa != "" {
 			return g.RTPMa

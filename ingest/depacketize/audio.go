@@ -1,4 +1,4 @@
-package rtsp
+package depacketize
 
 import (
 	"errors"
@@ -99,7 +99,7 @@ func wholeSamples(p []byte, size int) (int64, []byte, error) {
 }
 
 // signed turns the unsigned samples of L8 (RFC 3551 section 4.5.10) into signed
-// ones; the same turns them back.
+// ones.
 func signed(p []byte) []byte {
 	out := make([]byte, len(p))
 	for i, b := range p {

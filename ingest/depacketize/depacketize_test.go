@@ -1,4 +1,4 @@
-package rtsp
+package depacketize
 
 import (
 	"bytes"
@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bluenviron/gortsplib/v4/pkg/description"
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
 	"github.com/pion/rtcp"
@@ -58,10 +57,6 @@ type wanted struct {
 	payload       [][]byte
 	width         int
 	samples       int // sample rate, audio
-}
-
-func formatH264() *format.H264 {
-	return &format.H264{PayloadTyp: 96, PacketizationMode: 1}
 }
 
 func f(at int64, parts ...[]byte) frame { return frame{at, parts} }
@@ -370,29 +365,24 @@ func short(p [][]byte) string {
 // rig is a receiver of one track with a recorder behind it and a clock that moves
 // with the packets.
 type rig struct {
-	rx  *receiver
-	rec *recorder
-	at  time.Time
-	seq uint16
+	rx     *Receiver
+	stream *Stream
+	rec    *recorder
+	at     time.Time
+	seq    uint16
 }
 
 func newRig(t *testing.T, f format.Format, clock int) *rig {
 	t.Helper()
-	rg := &rig{rec: newRecorder(), at: time.Unix(1_700_000_000, 0)}
-	var body []byte
-	if clock != 0 {
-		body = fmt.Appendf(nil, "m=audio 0 RTP/AVP %d\r\na=rtpmap:%d X/%d/2\r\n", f.PayloadType(), f.PayloadType(), clock)
-	}
-	rx, err := newReceiver(receiverOptions{
-		Description: &description.Session{Medias: []*description.Media{{Type: description.MediaTypeVideo, Formats: []format.Format{f}}}},
-		Body:        body, Log: logTo(t), MaxSkew: time.Minute,
-		Now: func() time.Time { return rg.at },
-		Open: func(tracks []*fragments.Track) (Session, error) {
-			return rg.rec.Publish("cam", tracks, ingest.Source{}, func(error) {})
-		},
+	rg := &rig{rec: &recorder{jitter: map[int]float64{}}, at: time.Unix(1_700_000_000, 0)}
+	rg.rx = New(Options{
+		Log: logTo(t), MaxSkew: time.Minute,
+		Now:  func() time.Time { return rg.at },
+		Open: rg.rec.open,
 	})
+	var err error
+	rg.stream, err = rg.rx.Add(f, clock)
 	fatal(t, err)
-	rg.rx = rx
 	return rg
 }
 
@@ -412,16 +402,11 @@ func (rg *rig) raw(t *testing.T, pkt *rtp.Packet) {
 	var p rtp.Packet
 	fatal(t, p.Unmarshal(b))
 	rg.at = rg.at.Add(time.Millisecond)
-	rg.rx.packet(rg.rx.tracks[0], &p)
+	rg.stream.Packet(&p)
 }
 
 func (rg *rig) units() []*fragments.AccessUnit {
-	rg.rec.mu.Lock()
-	defer rg.rec.mu.Unlock()
-	if len(rg.rec.sessions) == 0 {
-		return nil
-	}
-	return rg.rec.sessions[0].units
+	return rg.rec.units
 }
 
 // The library's encoder cannot make these packets.
@@ -547,7 +532,7 @@ func TestLossAndJitterAreCounted(t *testing.T) {
 		}
 		rg.packet(t, pkt)
 	}
-	s := rg.rec.sessions[0]
+	s := rg.rec
 	if s.lost != 12 {
 		t.Errorf("%d packets lost, want 12", s.lost)
 	}
@@ -568,7 +553,7 @@ func TestSequenceRestart(t *testing.T) {
 		pkt.Timestamp = uint32(i) * 960
 		rg.packet(t, pkt)
 	}
-	if s := rg.rec.sessions[0]; s.lost != 0 || len(s.units) != 20 {
+	if s := rg.rec; s.lost != 0 || len(s.units) != 20 {
 		t.Errorf("%d lost, %d units; want 0, 20", s.lost, len(s.units))
 	}
 }
@@ -583,7 +568,7 @@ func TestReceiverUsesReports(t *testing.T) {
 		rg.packet(t, pkt)
 	}
 	send(0)
-	rg.rx.reports(rg.rx.tracks[0].media, &rtcp.SenderReport{SSRC: 1, NTPTime: ingest.NTP(fragments.ProducerTime(captured)), RTPTime: 9000})
+	rg.stream.Report(&rtcp.SenderReport{SSRC: 1, NTPTime: ingest.NTP(fragments.ProducerTime(captured)), RTPTime: 9000})
 	send(18000)
 	u := rg.units()
 	if u[0].Source != fragments.FromArrival || u[1].Source != fragments.FromReport {
@@ -591,25 +576,5 @@ func TestReceiverUsesReports(t *testing.T) {
 	}
 	if got, want := u[1].Capture.Time(), captured.Add(100*time.Millisecond); !got.Equal(want) {
 		t.Errorf("captured at %v, want %v", got, want)
-	}
-}
-
-func TestUnknownFormatsAreRefusedByName(t *testing.T) {
-	mjpeg := &format.MJPEG{}
-	generic := &format.Generic{PayloadTyp: 98, RTPMa: "VND.ONVIF.METADATA/90000", ClockRat: 90000}
-	opts := receiverOptions{Log: logTo(t), Now: time.Now}
-	opts.Description = &description.Session{Medias: []*description.Media{
-		{Formats: []format.Format{mjpeg}}, {Formats: []format.Format{generic}},
-	}}
-	_, err := newReceiver(opts)
-	for _, name := range []string{"M-JPEG", "VND.ONVIF.METADATA/90000"} {
-		if err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("error %v does not name %s", err, name)
-		}
-	}
-	opts.Description.Medias = append(opts.Description.Medias, &description.Media{Formats: []format.Format{&format.VP8{PayloadTyp: 96}}})
-	rx, err := newReceiver(opts)
-	if err != nil || len(rx.tracks) != 1 || rx.tracks[0].id != 1 {
-		t.Errorf("the known track: %v, %v", rx, err)
 	}
 }

@@ -1,0 +1,176 @@
+package depacketize
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v4/pkg/format"
+
+	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/ingest"
+)
+
+// maxTracks bounds the tracks of one publisher.
+const maxTracks = 16
+
+// ErrTooMany refuses a track, or a stream of one, beyond the bound.
+var ErrTooMany = errors.New("too many tracks")
+
+// Session is where the access units of one publisher go; *[ingest.Session] is one.
+// Its methods are called by one goroutine at a time.
+type Session interface {
+	Write(au *fragments.AccessUnit)
+	Lost(n uint64)
+	Jitter(track int, seconds float64)
+	Close(reason error)
+}
+
+// Options configure a [Receiver]. All are required.
+type Options struct {
+	Log *slog.Logger
+	Now func() time.Time
+	// Open opens the session, at the first access unit or by [Receiver.Start]. It
+	// is called once, with the lock of the receiver held: it calls nothing of it.
+	Open func(tracks []*fragments.Track) (Session, error)
+	// MaxSkew is how far the clock of the publisher may be from ours without a
+	// word in the log.
+	MaxSkew time.Duration
+}
+
+// Receiver makes access units of the packets of one publisher and hands them to
+// its session. Packets of several streams may come from several goroutines.
+type Receiver struct {
+	o    Options
+	warn *Warnings
+
+	mu      sync.Mutex // guards the fields below and those of the streams
+	clocks  ingest.Clocks
+	tracks  []*track
+	session Session
+	created time.Time
+	last    time.Time // when the latest access unit was complete; zero: none yet
+	err     error     // of Open; nothing is received after it
+	closed  bool
+	skewed  bool // a clock that is far off has been logged
+}
+
+// track is what the session knows as one track.
+type track struct {
+	id      int
+	current *Stream // whose units are taken
+}
+
+// New returns a receiver without tracks.
+func New(o Options) *Receiver {
+	return &Receiver{o: o, warn: NewWarnings(o.Log, o.Now), created: o.Now()}
+}
+
+// Add adds a track whose packets carry f. clock is the rate of their time stamps
+// by the session description, 0 when that does not say.
+func (r *Receiver) Add(f format.Format, clock int) (*Stream, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := &track{id: len(r.tracks) + 1}
+	s, err := r.newStream(t, f, clock)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(r.tracks) == maxTracks:
+		return nil, ErrTooMany
+	}
+	t.current = s
+	r.tracks = append(r.tracks, t)
+	return s, nil
+}
+
+func (r *Receiver) newStream(t *track, f format.Format, clock int) (*Stream, error) {
+	dep, err := newDepacketizer(t.id, f, clock)
+	if err != nil {
+		return nil, err
+	}
+	return &Stream{r: r, track: t, dep: dep, clock: r.clocks.Track(int(dep.track().TimeScale))}, nil
+}
+
+// Tracks returns the tracks in their newest configuration.
+func (r *Receiver) Tracks() []*fragments.Track {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.configurations()
+}
+
+func (r *Receiver) configurations() []*fragments.Track {
+	t := make([]*fragments.Track, len(r.tracks))
+	for i := range r.tracks {
+		t[i] = r.tracks[i].current.dep.track()
+	}
+	return t
+}
+
+// Start opens the session before the first access unit.
+func (r *Receiver) Start() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.openLocked()
+}
+
+func (r *Receiver) openLocked() error {
+	if r.session != nil || r.err != nil {
+		return r.err
+	}
+	session, err := r.o.Open(r.configurations())
+	if err != nil {
+		r.err = err
+		return err
+	}
+	r.session = session
+	return nil
+}
+
+// Close ends the session. No access unit is written after it; closing twice is
+// fine.
+func (r *Receiver) Close(reason error) {
+	r.mu.Lock()
+	session, done := r.session, r.closed
+	r.closed = true
+	r.mu.Unlock()
+	if done {
+		return
+	}
+	r.warn.Flush()
+	if session != nil {
+		session.Close(reason)
+	}
+}
+
+// Idle returns for how long no access unit has been complete.
+func (r *Receiver) Idle() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last.IsZero() {
+		return r.o.Now().Sub(r.created)
+	}
+	return r.o.Now().Sub(r.last)
+}
+
+// Live reports whether there has been an access unit, and the error that keeps
+// them from being taken.
+func (r *Receiver) Live() (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.last.IsZero(), r.err
+}
+
+// Unreadable counts a packet that could not even be parsed.
+func (r *Receiver) Unreadable(err error) { r.warn.Add("packet not read", 1, err) }
+
+// guard keeps a mistake of ours, or of the session, in this one stream.
+func (r *Receiver) guard() {
+	if p := recover(); p != nil {
+		r.err = fmt.Errorf("receiver failed: %v", p)
+		r.o.Log.Error("receiver failed", "panic", p, "stack", string(debug.Stack()))
+	}
+}

@@ -1,0 +1,96 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kineweir/kineweir/fragments"
+)
+
+// ErrClosed is returned by a Maker after its Close.
+var ErrClosed = errors.New("pictures are no longer made: the server is stopping")
+
+// NoDecoderError says that ffmpeg cannot be run, and what to do about it.
+type NoDecoderError struct {
+	FFmpeg string // as configured
+	Err    error
+}
+
+// Error names the package to install.
+func (e *NoDecoderError) Error() string {
+	return fmt.Sprintf("pictures need ffmpeg, which cannot be run (%v): install the package ffmpeg "+
+		"(apt install ffmpeg, dnf install ffmpeg, brew install ffmpeg), or set images.ffmpeg to where it is", e.Err)
+}
+
+// Unwrap returns why.
+func (e *NoDecoderError) Unwrap() error { return e.Err }
+
+// BusyError says that as many pictures are being made, and wait to be, as may.
+type BusyError struct {
+	Queue int           // how many wait at most
+	After time.Duration // when to ask again
+}
+
+// Error says when to ask again.
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("%d pictures wait to be made already: ask again in %s, or raise images.workers", e.Queue, e.After)
+}
+
+// NothingError says that nothing was recorded at an instant, and what is
+// nearest to it.
+type NothingError struct {
+	Stream  fragments.StreamName
+	Asked   time.Time // zero: the newest
+	Nearest time.Time // on the clock that was asked by; zero: nothing is recorded at all
+}
+
+// Error returns the nearest time that has something.
+func (e *NothingError) Error() string {
+	switch {
+	case e.Nearest.IsZero():
+		return fmt.Sprintf("stream %s: nothing is recorded yet", e.Stream)
+	case e.Asked.IsZero():
+		return fmt.Sprintf("stream %s: no picture yet", e.Stream)
+	}
+	return fmt.Sprintf("stream %s: nothing is recorded at %s; the nearest there is: %s", e.Stream,
+		e.Asked.Format(time.RFC3339Nano), e.Nearest.Format(time.RFC3339Nano))
+}
+
+// DecodeError says that there is something, and that no picture can be made of
+// it.
+type DecodeError struct {
+	Stream fragments.StreamName
+	Codec  fragments.Codec
+	Reason string // why, for people; the last words of the decoder, if it said any
+	// Timeout: the decoder was ended because it took too long.
+	Timeout bool
+	Err     error
+}
+
+// Error returns the codec and the reason.
+func (e *DecodeError) Error() string {
+	s := fmt.Sprintf("stream %s: no picture can be made", e.Stream)
+	if e.Codec != "" {
+		s += fmt.Sprintf(" of this %s video", e.Codec)
+	}
+	return s + ": " + e.Reason
+}
+
+// Unwrap returns the cause, if there is one.
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// InstantError is one instant of [Maker.Pictures] without a picture; the ones
+// after it still come.
+type InstantError struct {
+	Time time.Time // the instant
+	Err  error     // a *NothingError or a *DecodeError
+}
+
+// Error returns the instant and the reason.
+func (e *InstantError) Error() string {
+	return fmt.Sprintf("picture of %s: %v", e.Time.Format(time.RFC3339Nano), e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *InstantError) Unwrap() error { return e.Err }

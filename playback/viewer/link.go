@@ -1,0 +1,132 @@
+package viewer
+
+import (
+	"time"
+)
+
+// Rules by which a viewer is put to key frames only, and back.
+const (
+	// maxLoss is the share of packets lost, of 256, in two reports running, that
+	// is more than retransmission can mend.
+	maxLoss = 256 / 6
+	// minRate is the share of the stream's bit rate, in percent, that the viewer
+	// must find its link to have.
+	minRate = 75
+	// thinMin and thinMax bound how long only key frames are sent before all are
+	// tried again; each trial that fails doubles it, each that goes well for
+	// thinForget begins anew.
+	thinMin    = 4 * time.Second
+	thinMax    = time.Minute
+	thinForget = 20 * time.Second
+	// again bounds retransmissions: half of what is sent, and so many at once.
+	againBurst = 400
+	// rewindMin is the least time between two returns to the key frame.
+	rewindMin = time.Second
+)
+
+// link is what is known of the way to one viewer. It belongs to the sending
+// goroutine.
+type link struct {
+	waitKey bool      // skip until decoding can start
+	thin    bool      // key frames only
+	until   time.Time // then all frames are tried again
+	pause   time.Duration
+	ended   time.Time // when the latest thin spell ended
+	lossy   int       // reports of much loss running
+	narrow  int       // estimates below the stream's rate running
+	again   int       // half packets that may be sent again
+	rewound time.Time
+	rate    int64 // bits per second of video in the latest full second
+	bits    int64
+	second  time.Time
+}
+
+// sentPackets earns retransmissions.
+func (l *link) sentPackets(n int) { l.again = min(l.again+n, 2*againBurst) }
+
+// spend reports whether a packet may be sent again.
+func (l *link) spend() bool {
+	if l.again < 2 {
+		return false
+	}
+	l.again -= 2
+	return true
+}
+
+// measure notes what the stream has, whether it is sent or not.
+func (l *link) measure(u *unit, now time.Time) {
+	if now.Sub(l.second) >= time.Second {
+		if now.Sub(l.second) < 2*time.Second {
+			l.rate = max(l.bits, l.rate*7/8)
+		}
+		l.second, l.bits = now, 0
+	}
+	l.bits += int64(u.size) * 8
+}
+
+// narrowDown puts the viewer to key frames only; false when it is already.
+func (l *link) narrowDown(now time.Time) bool {
+	if l.thin {
+		return false
+	}
+	if l.pause == 0 || now.Sub(l.ended) > thinForget {
+		l.pause = thinMin
+	} else {
+		l.pause = min(2*l.pause, thinMax)
+	}
+	l.thin, l.until = true, now.Add(l.pause)
+	l.lossy, l.narrow = 0, 0
+	return true
+}
+
+// lost takes the share lost of a receiver report, of 256, and returns whether
+// the viewer must be narrowed down.
+func (l *link) lost(fraction uint8) bool {
+	if fraction <= maxLoss {
+		l.lossy = 0
+		return false
+	}
+	l.lossy++
+	return l.lossy >= 2
+}
+
+// estimate takes what the viewer finds its link to carry, in bits per second.
+func (l *link) estimate(bits float32) bool {
+	if l.rate == 0 || int64(bits) >= l.rate*minRate/100 {
+		l.narrow = 0
+		return false
+	}
+	l.narrow++
+	return l.narrow >= 3
+}
+
+// wants decides about a video unit.
+func (c *Connection) wants(u *unit, now time.Time) bool {
+	l := &c.link
+	l.measure(u, now)
+	if !c.catching && now.Sub(u.arrival) > maxLag*2/3 && !u.key {
+		c.narrow("packets wait here for too long", now)
+		l.waitKey = true
+	}
+	if u.key {
+		if l.thin && now.After(l.until) {
+			l.thin, l.ended = false, now
+			c.log.Info("viewer gets all frames again")
+		}
+		l.waitKey = false
+		return true
+	}
+	if l.waitKey || l.thin {
+		c.count.skipped.Add(1)
+		return false
+	}
+	return true
+}
+
+// narrow puts the viewer to key frames only for a while.
+func (c *Connection) narrow(reason string, now time.Time) {
+	if c.link.narrowDown(now) {
+		c.count.thinned.Add(1)
+		c.log.Info("viewer gets key frames only", "reason", reason, "for", c.link.pause)
+	}
+}
