@@ -2,7 +2,6 @@ package whip
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -96,8 +95,12 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 	t.Helper()
 	r := &rig{t: t, engine: loopback(t)}
 	o := Options{Log: slog.New(slog.DiscardHandler)}
-	o.Publish = func(_ context.Context, _ fragments.StreamName, _ string, _ Who) (Connection, error) { return r.open(false) }
-	o.View = func(_ context.Context, _ fragments.StreamName, _ string, _ Who) (Connection, error) { return r.open(true) }
+	o.Publish = func(_ context.Context, _ fragments.StreamName, _ string, _ Who) (Connection, error) {
+		return r.open(false)
+	}
+	o.View = func(_ context.Context, _ fragments.StreamName, _ string, _ Who) (Connection, error) {
+		return r.open(true)
+	}
 	if change != nil {
 		change(&o)
 	}
@@ -300,9 +303,3 @@ func eventually(t testing.TB, what string, is func() bool) {
 		}
 	}
 }
-
-func (c *client) connected() bool {
-	return c.pc.ConnectionState() == webrtc.PeerConnectionStateConnected
-}
-
-var errFake = errors.New("the camera was unplugged")

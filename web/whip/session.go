@@ -147,7 +147,9 @@ func (s *session) connected(now time.Time) {
 }
 
 // sample keeps what the candidates and pairs are now, for when there is no more
-// connection to be asked.
+// connection to be asked. It is not called on a connection that is being closed:
+// the library's statistics are not safe for that (v4.2.26: GetStats reads what
+// close writes).
 func (s *session) sample() *sample {
 	if x := takeSample(s.pc); x.tells() || s.last == nil {
 		s.last = x
@@ -157,7 +159,10 @@ func (s *session) sample() *sample {
 
 // end closes the connection and leaves the report behind.
 func (s *session) end(why error, w *watch) {
-	x := s.sample()
+	x := s.last
+	if x == nil {
+		x = &sample{}
+	}
 	s.conn.Close(reasonOf(why))
 	s.mu.Lock()
 	s.report = s.describe(x)
