@@ -59,7 +59,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 	where := s.where()
 	native, err := api.New(api.Options{
 		Streams: s.archive, Hub: s.hub, Access: s.users, Tokens: s.users, Deleter: s.archive,
-		Publishers: api.PublishersOf(s.sessions), Cameras: s.cameras, Detections: s.detections, Leases: s.records.meta,
+		Publishers: api.PublishersOf(s.sessions), Cameras: s.cameras, Settings: s.settings, Detections: s.detections, Leases: s.records.meta,
 		CodecString: cmaf.CodecString, Playable: cmaf.Playable,
 		Version: version(), RTSP: hostPort(where.RTSP), RTSPS: hostPort(where.RTSPS),
 	})
