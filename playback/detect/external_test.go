@@ -311,7 +311,7 @@ func TestServiceErrors(t *testing.T) {
 		{"nothing", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, ""},
 		{"no detections", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{}`) }, ""},
 		{"an error", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "out of memory", 500) }, "out of memory"},
-		{"elsewhere", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", 302) }, "302"},
+		{"elsewhere", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) }, "302"},
 		{"a page", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, "not as agreed"},
 		{"too much", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxAnswer+1)) }, "more than"},
 		{"hangs", func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); <-r.Context().Done() }, "deadline"},
