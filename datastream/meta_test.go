@@ -15,6 +15,9 @@ import (
 // memoryMeta is a Meta that lives as long as the test. A test may make it fail
 // at a chosen transaction, as a crash or a full disk would.
 type memoryMeta struct {
+	journal.Watcher // nil, as is Leaser: the engine uses neither
+	journal.Leaser
+
 	mu   sync.Mutex
 	rev  uint64
 	keys map[string]journal.Item

@@ -18,7 +18,6 @@ type commitQueue struct {
 	sink  Sink
 	lease fragments.Lease
 	max   int
-	keep  *keeper // nil: everything is recorded
 	log   *slog.Logger
 	ctx   context.Context // of the commits, ended by close
 	stop  context.CancelFunc
@@ -26,6 +25,7 @@ type commitQueue struct {
 	wake  chan struct{} // holds a token when there is something to do
 
 	mu        sync.Mutex // guards the fields below
+	keep      *keeper    // nil: everything is recorded
 	fragments []*fragments.Fragment
 	bytes     int
 	closing   bool
@@ -77,10 +77,30 @@ func (q *commitQueue) End(f *fragments.Fragment) {
 // want tells of an event; see Sessions.Keep.
 func (q *commitQueue) want(from, to time.Time) {
 	q.mu.Lock()
+	if q.keep == nil {
+		q.mu.Unlock()
+		return
+	}
 	commit, pass := q.keep.want(from, to)
 	full := q.take(commit, pass)
 	q.mu.Unlock()
 	q.settle(full, pass)
+}
+
+// keepBy has another keeper decide from now on; nil: everything is recorded.
+func (q *commitQueue) keepBy(k *keeper) {
+	q.mu.Lock()
+	if q.keep == k || q.closing {
+		q.mu.Unlock()
+		return
+	}
+	var full []*fragments.Fragment
+	if q.keep != nil {
+		full = q.take(q.keep.giveUp(), nil)
+	}
+	q.keep = k
+	q.mu.Unlock()
+	q.settle(full, nil)
 }
 
 // take queues fragments, those that do not fit excepted, which it returns. The
@@ -153,7 +173,7 @@ func (q *commitQueue) failed(what string, err error, mark *bool) {
 func (q *commitQueue) holds() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.keep != nil && len(q.keep.held) > 0
+	return q.keep != nil && q.keep.holds()
 }
 
 func (q *commitQueue) run() {

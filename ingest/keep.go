@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kineweir/kineweir/fragments"
@@ -40,9 +41,9 @@ const maxSpans = 1000
 type span struct{ from, to time.Time }
 
 // keeper decides which fragments of one stream are recorded. It outlives the
-// sessions of the stream, as an event does. It is guarded by the mutex of the
-// commit queue that uses it, or by that of Sessions between two of them.
+// sessions of the stream, as an event does.
 type keeper struct {
+	mu    sync.Mutex // guards the fields below
 	k     Keeping
 	spans []span // wanted; none touches another
 	held  []*fragments.Fragment
@@ -53,6 +54,8 @@ type keeper struct {
 // held fragments that are to be committed, and those before them, which can no
 // longer be: fragments are committed in order.
 func (k *keeper) want(from, to time.Time) (commit, drop []*fragments.Fragment) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	s := span{from.Add(-k.k.Before), to.Add(k.k.After)}
 	k.spans = slices.DeleteFunc(k.spans, func(o span) bool {
 		apart := o.to.Before(s.from) || s.to.Before(o.from)
@@ -85,6 +88,8 @@ func later(a, b time.Time) time.Time {
 // offer takes the next fragment: it is to be committed, held, or, being more
 // than fits, makes older ones give way.
 func (k *keeper) offer(f *fragments.Fragment) (commit, drop []*fragments.Fragment) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.held = append(k.held, f)
 	k.bytes += f.Bytes()
 	commit, drop = k.settle()
@@ -102,7 +107,8 @@ func (k *keeper) offer(f *fragments.Fragment) (commit, drop []*fragments.Fragmen
 }
 
 // settle takes out of what is held everything up to the last fragment that a
-// span wants. What decoding needs before a wanted fragment is wanted too.
+// span wants. What decoding needs before a wanted fragment is wanted too. The
+// caller holds k.mu.
 func (k *keeper) settle() (commit, drop []*fragments.Fragment) {
 	last := -1
 	wanted := make([]bool, len(k.held))
@@ -136,8 +142,17 @@ func (k *keeper) wants(f *fragments.Fragment) bool {
 	})
 }
 
+// holds reports whether fragments wait for an event.
+func (k *keeper) holds() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.held) > 0
+}
+
 // giveUp empties the keeper at the end of a session.
 func (k *keeper) giveUp() []*fragments.Fragment {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	drop := k.held
 	k.held, k.bytes = nil, 0
 	return drop
@@ -145,7 +160,7 @@ func (k *keeper) giveUp() []*fragments.Fragment {
 
 func end(f *fragments.Fragment) time.Time { return f.Producer.Time().Add(f.Duration) }
 
-// keeper returns the keeper of a stream whose session begins, nil when
+// keeper returns the keeper of a stream as it is configured now, nil when
 // everything is recorded. The caller holds s.mu.
 func (s *Sessions) keeper(name fragments.StreamName) *keeper {
 	if s.o.Keep == nil {
@@ -161,8 +176,22 @@ func (s *Sessions) keeper(name fragments.StreamName) *keeper {
 		k = &keeper{}
 		s.keepers[name] = k
 	}
+	k.mu.Lock()
 	k.k = how.withDefaults()
+	k.mu.Unlock()
 	return k
+}
+
+// KeepAnew asks Options.Keep anew how a stream is recorded, and has its publisher
+// recorded so from now on. What waits for an event when all is to be recorded is
+// recorded.
+func (s *Sessions) KeepAnew(name fragments.StreamName) {
+	s.mu.Lock()
+	ss, k := s.open[name], s.keeper(name)
+	s.mu.Unlock()
+	if ss != nil {
+		ss.queue.keepBy(k)
+	}
 }
 
 // Keep tells of an event: of a stream that is recorded around events only, what
@@ -174,9 +203,7 @@ func (s *Sessions) Keep(name fragments.StreamName, from, to time.Time) {
 	s.mu.Lock()
 	if ss := s.open[name]; ss != nil {
 		s.mu.Unlock()
-		if ss.queue.keep != nil {
-			ss.queue.want(from, to)
-		}
+		ss.queue.want(from, to)
 		return
 	}
 	defer s.mu.Unlock()

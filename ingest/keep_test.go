@@ -134,6 +134,30 @@ func TestKeepAcrossSessions(t *testing.T) {
 	})
 }
 
+// What is configured while a stream is published counts at once.
+func TestKeepAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink, on := &memorySink{}, true
+		all := newSessions(sink, func(o *Options) {
+			o.Keep = func(fragments.StreamName) (Keeping, bool) { return keeping, on }
+		})
+		start := time.Now()
+		all.KeepAnew("a") // nobody publishes
+		s, _ := all.Publish("a", []*fragments.Track{video}, Source{}, nil)
+		feed(s, 0, 12*25)
+		on = false
+		all.KeepAnew("a") // seconds 2 to 10 wait and are recorded
+		feed(s, 12*25, 5*25)
+		on = true
+		all.KeepAnew("a")
+		feed(s, 17*25, 10*25)
+		s.Close(nil)
+		if got := seconds(sink, start); !equal(got, []int{2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}) {
+			t.Errorf("recorded seconds %v", got)
+		}
+	})
+}
+
 func TestKeepBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &memorySink{}

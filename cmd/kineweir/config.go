@@ -28,6 +28,7 @@ type Config struct {
 	Streams   map[string]Stream `yaml:"streams"`
 	Cameras   map[string]Camera `yaml:"cameras"`
 	Ingest    IngestConfig      `yaml:"ingest"`
+	Images    ImagesConfig      `yaml:"images"`
 	Records   RecordsConfig     `yaml:"records"`
 	Feed      FeedConfig        `yaml:"feed"`
 	Events    EventsConfig      `yaml:"events"`
@@ -133,6 +134,15 @@ type Camera struct {
 // IngestConfig is the section "ingest". Zero is no limit.
 type IngestConfig struct {
 	MaxPublishers int `yaml:"max_publishers" allow:"none"`
+}
+
+// ImagesConfig is the section "images". Zero workers are as many as there are
+// CPUs.
+type ImagesConfig struct {
+	FFmpeg    string   `yaml:"ffmpeg"`
+	Workers   int      `yaml:"workers" allow:"none"`
+	Timeout   duration `yaml:"timeout"`
+	MaxMemory size     `yaml:"max_memory"`
 }
 
 // RecordsConfig is the section "records": the engine of data streams. Zero is

@@ -31,6 +31,7 @@ func (c *Config) validate(known []problem) []problem {
 	v.archive()
 	v.fragments()
 	v.entries()
+	v.images()
 	v.records()
 	return slices.DeleteFunc(v.bad, func(p problem) bool {
 		return slices.ContainsFunc(known, func(k problem) bool { return k.key == p.key })
@@ -185,6 +186,20 @@ func (v *validator) entries() {
 		if what := cameraURLMistake(v.c.Cameras[name].URL); what != "" {
 			v.refuse(key+".url", "%s", what)
 		}
+	}
+}
+
+func (v *validator) images() {
+	i := v.c.Images
+	v.require("images.ffmpeg", i.FFmpeg, `name the program, such as "ffmpeg" or "/usr/bin/ffmpeg"`)
+	if i.Workers > 1024 {
+		v.refuse("images.workers", "%d are more than 1024", i.Workers)
+	}
+	if t := time.Duration(i.Timeout); t < 100*time.Millisecond || t > 10*time.Minute {
+		v.refuse("images.timeout", "%s is not between 100ms and 10m", t)
+	}
+	if i.MaxMemory < 512<<20 || i.MaxMemory > 1<<40 {
+		v.refuse("images.max_memory", "%s is not between 512 MiB, most of which the libraries of ffmpeg take, and 1 TiB", i.MaxMemory)
 	}
 }
 

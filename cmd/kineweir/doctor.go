@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -257,27 +256,4 @@ func examineOpenFiles(context.Context, *Config) []finding {
 		f.verdict, f.mend = verdictWarn, `cameras and viewers take about four each: raise it with "ulimit -n 65536", or LimitNOFILE= of the systemd unit`
 	}
 	return []finding{f}
-}
-
-func examineFFmpeg(ctx context.Context, _ *Config) []finding {
-	path, err := exec.LookPath("ffmpeg")
-	if err != nil {
-		return []finding{{verdictOK, "ffmpeg", "not installed; the server does not need it, only the tests and the examples do", ""}}
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "-hide_banner", "-version").Output()
-	if err != nil {
-		return []finding{{verdictWarn, "ffmpeg", fmt.Sprintf("%s does not run: %v", path, err), "the server does not need it, only the tests and the examples do"}}
-	}
-	return []finding{{verdictOK, "ffmpeg", firstLine(out), ""}}
-}
-
-func firstLine(b []byte) string {
-	for i, c := range b {
-		if c == '\n' {
-			return string(b[:i])
-		}
-	}
-	return string(b)
 }

@@ -224,3 +224,30 @@ func TestDoctorReport(t *testing.T) {
 		}
 	}
 }
+
+func TestDoctorFFmpeg(t *testing.T) {
+	const head = "Decoders:\n V..... = Video\n ------\n"
+	for _, c := range []struct{ list, want string }{
+		{head + " VFS..D h264  H.264\n VFS..D hevc  HEVC\n VFS..D vp8  VP8\n VFS..D vp9  VP9\n V....D libdav1d  dav1d AV1 decoder (codec av1)\n", ""},
+		{head + " VFS..D vp8  VP8\n VFS..D vp9  VP9\n V....D av1  AV1\n A....D h264  a sound\n", "h264 hevc"},
+		{"", "h264 hevc vp8 vp9 av1"},
+	} {
+		if got := strings.Join(missingDecoders(c.list), " "); got != c.want {
+			t.Errorf("missing %q, want %q, in %s", got, c.want, c.list)
+		}
+	}
+	for _, c := range []struct {
+		ffmpeg string
+		want   verdict
+		says   string
+	}{
+		{"ffmpeg", verdictOK, "ffmpeg version"},
+		{filepath.Join(t.TempDir(), "ffmpeg"), verdictWarn, "no pictures"},
+		{"false", verdictWarn, "does not run"},
+	} {
+		f := examineFFmpeg(context.Background(), &Config{Images: ImagesConfig{FFmpeg: c.ffmpeg}})
+		if len(f) != 1 || f[0].verdict != c.want || !strings.Contains(f[0].what, c.says) {
+			t.Errorf("%s: %+v", c.ffmpeg, f)
+		}
+	}
+}

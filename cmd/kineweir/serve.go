@@ -21,6 +21,7 @@ import (
 	"github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/ingest"
 	"github.com/kineweir/kineweir/ingest/rtsp"
+	"github.com/kineweir/kineweir/playback/image"
 	"github.com/kineweir/kineweir/web"
 	"github.com/kineweir/kineweir/web/auth"
 )
@@ -44,6 +45,7 @@ type server struct {
 	hub      *live.Hub
 	sessions *ingest.Sessions
 	events   eventSink
+	images   *image.Maker
 	records  records
 
 	detections *events.Store
@@ -95,7 +97,7 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(listenin
 // comes in before there is a place for it. It stops in the opposite order:
 // listeners, publishers, what they left to be written, the index.
 func (s *server) start(ctx context.Context) (listening, error) {
-	for _, start := range []func(context.Context) error{s.forgetful, s.openUsers, s.openRecords, s.openArchive, s.openFeed, s.openSessions, s.openRTSP, s.openWeb} {
+	for _, start := range []func(context.Context) error{s.forgetful, s.openUsers, s.openRecords, s.openArchive, s.openFeed, s.openSessions, s.openImages, s.openRTSP, s.openWeb} {
 		if err := start(ctx); err != nil {
 			return listening{}, err
 		}

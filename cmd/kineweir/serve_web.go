@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
 	"github.com/kineweir/kineweir/playback/clip"
 	"github.com/kineweir/kineweir/playback/hls"
+	"github.com/kineweir/kineweir/playback/image"
 	"github.com/kineweir/kineweir/web"
 	"github.com/kineweir/kineweir/web/api"
 	"github.com/kineweir/kineweir/web/auth"
@@ -72,6 +74,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 	figures := metrics.New(metrics.Options{
 		Extra: append([]func(*metrics.Writer){
 			metrics.RecordFigures(s.records.engine, s.records.store, s.records.lane), calls.Write,
+			metrics.ImageFigures(s.images.Stats),
 		}, s.feedFigures()...),
 		Archive: s.archive, Bucket: s.bucket, Hub: s.hub, Publishers: metrics.PublishersOf(s.sessions),
 		Server: func() metrics.Server {
@@ -85,6 +88,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 	routes := []web.Route{
 		{Pattern: "/hls/", Kind: web.Media, Handler: player},
 		{Pattern: "/clip/", Kind: web.Media, Handler: player},
+		{Pattern: "/image/", Kind: web.Media, Handler: player},
 	}
 	sockets, err := s.socketRoutes()
 	if err != nil {
@@ -113,11 +117,22 @@ func (s *server) media() (*media.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := media.Options{HLS: packager, Clips: clips, Log: s.log}
+	o := media.Options{HLS: packager, Clips: clips, Images: s.images, Log: s.log}
 	if !s.users.Open() {
 		o.Access = s.users
 	}
 	return media.New(o)
+}
+
+func (s *server) openImages(context.Context) (err error) {
+	c := s.config.Images
+	s.images, err = image.New(s.archive, image.Options{
+		Hub: s.hub, FFmpeg: c.FFmpeg, Workers: c.Workers, Timeout: time.Duration(c.Timeout), MaxMemory: int64(c.MaxMemory), Log: s.log,
+	})
+	if err == nil {
+		s.onStop("pictures", func(context.Context) error { s.images.Close(); return nil })
+	}
+	return err
 }
 
 // checks are what /healthz asks besides the HTTP listener.

@@ -111,6 +111,23 @@ type Journal interface {
 	Close() error
 }
 
+// Lanes is a place where lanes are kept, each under a name of its own.
+type Lanes interface {
+	// Open opens a lane, or makes it, for an owner with an epoch, such as that of
+	// a lease: greater than any the lane was opened with before, or else it is
+	// ErrFenced and the lane stays as it is. 0 stands for the next one: for a
+	// lane that only ever has one owner. Stats().Epoch says which it became.
+	//
+	// Where the lane ends is Stats().End, and what it holds from a position on
+	// is replayed with Read. A former owner that still has the lane open is
+	// fenced, and gets ErrFenced from then on; where that can not be done, as on
+	// local files, it is ErrLocked until that owner has let go. Damage is a
+	// *CorruptError.
+	//
+	// A name is 1 to 64 of a-z, 0-9, '-' and '_'.
+	Open(ctx context.Context, lane string, epoch uint64) (Journal, error)
+}
+
 // Sharer is a Journal whose caller may go on reading what it has appended, where
 // the journal has it, rather than keep a copy of its own.
 type Sharer interface {

@@ -13,7 +13,13 @@ import (
 // things and can serve as a fencing epoch. All methods may be called
 // concurrently; reads are from memory, see only what is durable, and never
 // wait for a write.
+//
+// It tells of changes (Watcher) and gives out leases (Leaser), both on the same
+// revisions.
 type Meta interface {
+	Watcher
+	Leaser
+
 	// Get returns the value and its revision, or ErrAbsent. The value is shared:
 	// it is not to be modified.
 	Get(key string) (value []byte, revision uint64, err error)

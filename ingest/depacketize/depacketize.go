@@ -6,6 +6,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v4/pkg/format"
 	"github.com/pion/rtp"
+	"github.com/pion/sdp/v3"
 
 	"github.com/kineweir/kineweir/fragments"
 )
@@ -72,6 +73,28 @@ func newDepacketizer(id int, f format.Format, clock int) (depacketizer, error) {
 		return newMP3(id), nil
 	}
 	return nil, errors.New("codec not known")
+}
+
+// ParseFormat returns the format that lines of a session description give to a
+// payload type (RFC 8866 section 6.6): media is "audio" or "video", rtpmap as
+// "H264/90000", fmtp as "packetization-mode=1" or "". The number of the payload
+// type does not matter. It fails for what [Receiver.Add] would refuse.
+func ParseFormat(media, rtpmap, fmtp string) (f format.Format, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f, err = nil, fmt.Errorf("format cannot be read: %v", p)
+		}
+	}()
+	const dynamic = "96" // the library takes the names of codecs from these alone
+	f, err = format.Unmarshal(&sdp.MediaDescription{
+		MediaName:  sdp.MediaName{Media: media, Formats: []string{dynamic}},
+		Attributes: []sdp.Attribute{{Key: "rtpmap", Value: dynamic + " " + rtpmap}, {Key: "fmtp", Value: dynamic + " " + fmtp}},
+	}, dynamic)
+	if err != nil {
+		return nil, err
+	}
+	_, err = newDepacketizer(1, f, 0)
+	return f, err
 }
 
 // Name is what people call a format.

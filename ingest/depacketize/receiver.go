@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,12 +57,24 @@ type Receiver struct {
 	err     error     // of Open; nothing is received after it
 	closed  bool
 	skewed  bool // a clock that is far off has been logged
+
+	holding   bool
+	held      []heldUnit
+	heldBytes int
 }
 
 // track is what the session knows as one track.
 type track struct {
 	id      int
+	streams int
 	current *Stream // whose units are taken
+	wanted  *Stream // whose units will be taken from its next key frame on
+
+	written bool
+	pts     int64 // of the latest unit, in the time line of the track
+	capture fragments.ProducerTimestamp
+	shift   int64 // from the time stamps of current to the time line
+	debt    int64 // what the time line is ahead of the capture times
 }
 
 // New returns a receiver without tracks.
@@ -69,21 +82,34 @@ func New(o Options) *Receiver {
 	return &Receiver{o: o, warn: NewWarnings(o.Log, o.Now), created: o.Now()}
 }
 
-// Add adds a track whose packets carry f. clock is the rate of their time stamps
-// by the session description, 0 when that does not say.
+// Add adds a track whose packets carry f, with one stream, which is selected.
+// clock is the rate of the time stamps by the session description, 0 when that
+// does not say.
 func (r *Receiver) Add(f format.Format, clock int) (*Stream, error) {
 	r.mu.Lock()
+	id := len(r.tracks) + 1
+	r.mu.Unlock()
+	return r.AddTrack(id, f, clock)
+}
+
+// AddTrack adds a track as Add does, with an ID of its own, so that tracks which
+// appear in any order have the IDs that they had the last time.
+func (r *Receiver) AddTrack(id int, f format.Format, clock int) (*Stream, error) {
+	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := &track{id: len(r.tracks) + 1}
+	at, taken := slices.BinarySearchFunc(r.tracks, id, func(t *track, id int) int { return t.id - id })
+	t := &track{id: id, streams: 1}
 	s, err := r.newStream(t, f, clock)
 	switch {
 	case err != nil:
 		return nil, err
+	case taken:
+		return nil, fmt.Errorf("there is a track %d", id)
 	case len(r.tracks) == maxTracks:
 		return nil, ErrTooMany
 	}
-	t.current = s
-	r.tracks = append(r.tracks, t)
+	t.current, t.wanted = s, s
+	r.tracks = slices.Insert(r.tracks, at, t)
 	return s, nil
 }
 
@@ -135,7 +161,7 @@ func (r *Receiver) openLocked() error {
 func (r *Receiver) Close(reason error) {
 	r.mu.Lock()
 	session, done := r.session, r.closed
-	r.closed = true
+	r.closed, r.held = true, nil
 	r.mu.Unlock()
 	if done {
 		return

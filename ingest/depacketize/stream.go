@@ -28,6 +28,10 @@ type Stream struct {
 	marked  bool   // it ended a unit
 	damaged bool   // packets are passed over until a unit begins
 	jitter  jitter
+
+	heard  time.Time // arrival of the latest packet
+	key    time.Time // arrival of the latest key frame
+	broken bool      // units were lost since
 }
 
 // Packet takes the next packet of the stream. It keeps the payload of pkt.
@@ -40,11 +44,19 @@ func (s *Stream) Packet(pkt *rtp.Packet) {
 		return
 	}
 	defer r.guard()
+	s.heard = now
+	if len(pkt.Payload) == 0 && s.started && pkt.SequenceNumber == s.seq+1 {
+		s.seq++ // padding, as probes of the bandwidth are
+		return
+	}
 	s.sequence(pkt)
 	s.pts = s.clock.Packet(pkt.Timestamp, now)
 	s.jitter.add(s.clock, s.pts, now)
 	s.seq, s.rtp, s.marked, s.started = pkt.SequenceNumber, pkt.Timestamp, pkt.Marker, true
 	if s.damaged {
+		return
+	}
+	if len(pkt.Payload) == 0 {
 		return
 	}
 	units, err := push(s.dep, pkt)
@@ -56,6 +68,7 @@ func (s *Stream) Packet(pkt *rtp.Packet) {
 		r.warn.Add("access unit dropped: "+errNotYet.Error(), 1, nil)
 	case err != nil:
 		r.warn.Add("access unit dropped: packet cannot be read", 1, err)
+		s.broken = true
 		if len(units) == 0 {
 			s.dep.reset()
 			s.damaged = true
@@ -86,6 +99,7 @@ func (s *Stream) sequence(pkt *rtp.Packet) {
 		if gap <= maxDropout {
 			s.r.lost(uint64(gap))
 		}
+		s.broken = true
 		if sameUnit || !s.marked {
 			s.r.warn.Add("access unit dropped: packets lost", 1, nil)
 		}
@@ -118,15 +132,27 @@ func (r *Receiver) lost(n uint64) {
 }
 
 func (s *Stream) emit(u *unit, now time.Time) {
-	r := s.r
-	if r.openLocked() != nil {
-		return
-	}
 	au := &fragments.AccessUnit{
 		Track: u.track, PTS: s.pts + int64(int32(u.rtp-s.rtp)) + u.offset, DTS: fragments.NoDTS,
 		Duration: u.duration, Key: u.key, Payload: u.payload, Arrival: fragments.ServerTime(now),
 	}
 	au.Capture, au.Source = s.clock.Capture(au.PTS)
+	if u.key {
+		s.key, s.broken = now, false
+	}
+	if s.r.holding {
+		s.r.hold(s, au)
+	} else {
+		s.write(au, now)
+	}
+}
+
+// write hands a unit to the session, which it opens before the first one.
+func (s *Stream) write(au *fragments.AccessUnit, now time.Time) {
+	r := s.r
+	if !s.take(au) || r.openLocked() != nil {
+		return
+	}
 	r.last = now
 	r.session.Write(au)
 	if seconds, ok := s.jitter.due(now); ok {

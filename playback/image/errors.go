@@ -48,6 +48,8 @@ type NothingError struct {
 // Error returns the nearest time that has something.
 func (e *NothingError) Error() string {
 	switch {
+	case e.Nearest.IsZero() && !e.Asked.IsZero():
+		return fmt.Sprintf("stream %s: nothing is recorded at %s", e.Stream, e.Asked.Format(time.RFC3339Nano))
 	case e.Nearest.IsZero():
 		return fmt.Sprintf("stream %s: nothing is recorded yet", e.Stream)
 	case e.Asked.IsZero():

@@ -61,6 +61,7 @@ func (f *finder) append(s *strip, e *archive.Entry) error {
 		// than the first where frames are reordered.
 		ref := &s.frames[len(s.frames)-1]
 		scale := e.Runs[f.run(e)].TimeScale
+		frames = slices.Clone(frames)
 		for k := range frames {
 			frames[k].time = ref.time.Add(time.Duration(nanos(frames[k].pts-ref.pts, scale)))
 		}

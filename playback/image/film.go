@@ -25,7 +25,8 @@ type film struct {
 	wanted []int64
 }
 
-// newFilm writes the film of shots, which have the same track.
+// newFilm writes the film of shots, which have the same track. Those next to
+// each other that begin with the same frame are written once.
 func newFilm(shots []*shot) (*film, error) {
 	track := *shots[0].track
 	track.TimeScale = filmScale
@@ -33,32 +34,56 @@ func newFilm(shots []*shot) (*film, error) {
 	if err != nil {
 		return nil, err
 	}
+	scenes := scenesOf(shots)
 	size, late := len(init), 0
-	for _, s := range shots {
-		for i, rank := range ranks(s.frames) {
+	for _, s := range scenes {
+		for i, rank := range s.ranks {
 			late = max(late, i-rank) // no frame may be shown before it is decoded
-		}
-		for i := range s.frames {
 			size += s.frames[i].size() + 32
 		}
 		size += 256
 	}
 	f := &film{data: append(make([]byte, 0, size), init...)}
 	at := 0
-	for n, s := range shots {
-		order := ranks(s.frames)
+	for n, s := range scenes {
 		samples := make([]fragments.Sample, len(s.frames))
 		for i := range s.frames {
 			samples[i] = fragments.Sample{
-				Duration: filmStep, Offset: uint32(order[i]-i+late) * filmStep,
+				Duration: filmStep, Offset: uint32(s.ranks[i]-i+late) * filmStep,
 				Key: s.frames[i].key, Payload: s.frames[i].payload,
 			}
 		}
-		f.data = cmaf.AppendPart(f.data, packing(&track, s.stored), uint32(n+1), int64(at)*filmStep, samples)
-		f.wanted = append(f.wanted, int64(at+order[len(order)-1]+late)*filmStep)
+		f.data = cmaf.AppendPart(f.data, packing(&track, shots[0].stored), uint32(n+1), int64(at)*filmStep, samples)
+		for _, target := range s.targets {
+			f.wanted = append(f.wanted, int64(at+s.ranks[target]+late)*filmStep)
+		}
 		at += len(s.frames)
 	}
 	return f, nil
+}
+
+// scene is what is decoded from one key frame on.
+type scene struct {
+	frames  []frame
+	ranks   []int
+	targets []int // the frames that are wanted, one for each shot
+}
+
+func scenesOf(shots []*shot) (scenes []*scene) {
+	for i, s := range shots {
+		if i == 0 || !shots[i-1].begins(s) {
+			scenes = append(scenes, &scene{})
+		}
+		last := scenes[len(scenes)-1]
+		last.targets = append(last.targets, len(s.frames)-1)
+		if len(s.frames) > len(last.frames) {
+			last.frames = s.frames
+		}
+	}
+	for _, s := range scenes {
+		s.ranks = ranks(s.frames)
+	}
+	return scenes
 }
 
 // packing returns the track by which payloads are written: what is stored as in

@@ -201,6 +201,9 @@ type Picture struct {
 	Fragment      fragments.Number // zero when it is not recorded yet
 	Key           bool             // it is a key frame
 	Width, Height int
+	// Settled: something later is recorded, so that the same request will be
+	// answered with the same picture as long as that is kept.
+	Settled bool
 }
 
 // Picture makes one picture. The error is archive.ErrNoStream, a
@@ -248,7 +251,11 @@ func (m *Maker) picture(ctx context.Context, name fragments.StreamName, r *Reque
 		if err != nil {
 			return nil, err
 		}
-		return m.develop(ctx, name, r, s)
+		p, err := m.develop(ctx, name, r, s)
+		if err == nil {
+			p.Settled = k.last.IsZero()
+		}
+		return p, err
 	})
 }
 

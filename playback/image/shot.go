@@ -57,6 +57,19 @@ const (
 	held = 500 * time.Millisecond
 )
 
+// size returns the bytes of the frames.
+func (s *shot) size() (n int) {
+	for i := range s.frames {
+		n += s.frames[i].size()
+	}
+	return n
+}
+
+// begins reports whether two shots begin with the same frame.
+func (s *shot) begins(o *shot) bool {
+	return s.stored == o.stored && s.frames[0].number == o.frames[0].number && s.frames[0].pts == o.frames[0].pts
+}
+
 // find finds the shot of an instant in the archive, of the newest when it is
 // zero.
 func (m *Maker) find(ctx context.Context, name fragments.StreamName, info archive.StreamInfo, r *Request) (*shot, error) {
@@ -65,21 +78,15 @@ func (m *Maker) find(ctx context.Context, name fragments.StreamName, info archiv
 		f.t = playback.Stamp(info.Last, r.Clock).Add(info.Last.Duration)
 		f.newest = info.Last.Number
 	}
-	chain, err := f.chain()
+	s, err := f.find()
+	if s != nil || err != nil {
+		return s, err
+	}
+	near, err := m.nearest(ctx, name, info, r.Clock, f.t)
 	if err != nil {
 		return nil, err
 	}
-	if len(chain) == 0 {
-		near, err := m.nearest(ctx, name, info, r.Clock, f.t)
-		if err != nil {
-			return nil, err
-		}
-		return nil, &NothingError{Stream: name, Asked: r.Time, Nearest: near}
-	}
-	if r.Exact {
-		return f.exact(chain)
-	}
-	return f.keyFrame(chain)
+	return nil, &NothingError{Stream: name, Asked: r.Time, Nearest: near}
 }
 
 // finder looks for one frame.
@@ -91,6 +98,19 @@ type finder struct {
 	t      time.Time
 	newest fragments.Number // when the newest is asked for
 	bytes  int64
+	memo   *memo // may be nil
+}
+
+// find returns the shot, nil when nothing is recorded there.
+func (f *finder) find() (*shot, error) {
+	chain, err := f.chain()
+	switch {
+	case err != nil || len(chain) == 0:
+		return nil, err
+	case f.r.Exact:
+		return f.exact(chain)
+	}
+	return f.keyFrame(chain)
 }
 
 // chain returns the fragments at the instant, after those that have to be
@@ -163,6 +183,9 @@ func (f *finder) load(e *archive.Entry) ([]frame, *fragments.Track, error) {
 	if f.bytes += run.Size; f.bytes > maxFeed {
 		return nil, nil, &DecodeError{Stream: f.name, Reason: fmt.Sprintf("the key frame before it is more than %d MiB away", maxFeed>>20)}
 	}
+	if l, ok := f.memo.get(e.Number); ok {
+		return l.frames, l.track, nil
+	}
 	track, err := f.m.src.Track(f.name, run.Config)
 	if err != nil {
 		return nil, nil, err
@@ -187,7 +210,11 @@ func (f *finder) load(e *archive.Entry) ([]frame, *fragments.Track, error) {
 	if len(frames) == 0 {
 		return nil, nil, f.unreadable(track, e, &cmaf.FormatError{Box: "moof", Reason: "no frame is there"})
 	}
-	return frames, track, f.stamp(e, i, frames)
+	if err := f.stamp(e, i, frames); err != nil {
+		return nil, nil, err
+	}
+	f.memo.put(e.Number, loaded{frames, track}, run.Size)
+	return frames, track, nil
 }
 
 // unreadable says that a fragment is damaged; other errors stay what they are.

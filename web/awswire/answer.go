@@ -13,10 +13,15 @@ import (
 // takes 9 kB/s is slow, one that takes less is cut off.
 const writePiece = 256 << 10
 
-// newRequestID makes a random UUID (RFC 9562, version 4).
-func newRequestID() string {
-	var u [16]byte
-	rand.Read(u[:]) // It never fails.
+// newIDs makes the ids of an exchange, a random UUID (RFC 9562, version 4) and
+// what the service has beside it.
+func newIDs() (id, id2 string) {
+	var random [16 + 72]byte
+	rand.Read(random[:]) // It never fails.
+	return uuid([16]byte(random[:16])), base64.StdEncoding.EncodeToString(random[16:])
+}
+
+func uuid(u [16]byte) string {
 	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
 	var t [36]byte
 	hex.Encode(t[:8], u[:4])
@@ -30,11 +35,11 @@ func newRequestID() string {
 
 // header sets what every answer has.
 func (x *exchange) header() {
-	var id2 [72]byte
-	rand.Read(id2[:])
+	x.id, x.values[1] = newIDs()
+	x.values[0] = x.id
 	h := x.w.Header()
-	h.Set("X-Amzn-Requestid", x.id)
-	h.Set("X-Amz-Id-2", base64.StdEncoding.EncodeToString(id2[:]))
+	h["X-Amzn-Requestid"] = x.values[0:1:1]
+	h["X-Amz-Id-2"] = x.values[1:2:2]
 }
 
 // answer writes the output of an operation, which may be nil.
@@ -148,12 +153,16 @@ func (x *exchange) send(status int, contentType string, body []byte) {
 func (x *exchange) begin(status int, contentType string, length int) {
 	h := x.w.Header()
 	if contentType != "" {
-		h.Set("Content-Type", contentType)
+		x.values[2] = contentType
+		h["Content-Type"] = x.values[2:3:3]
 	}
-	h.Set("Content-Length", strconv.Itoa(length))
+	x.values[3] = strconv.Itoa(length)
+	h["Content-Length"] = x.values[3:4:4]
 	x.begun = true
 	x.holdBack(length)
-	x.moveDeadline()
+	if length == 0 {
+		x.moveDeadline() // Nothing is written that would.
+	}
 	x.w.WriteHeader(status)
 }
 

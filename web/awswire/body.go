@@ -36,7 +36,11 @@ func (x *exchange) readBody() ([]byte, error) {
 		allowed = x.h.service.Stall + time.Duration(limit/slowest)*time.Second
 	}
 	_ = x.control.SetReadDeadline(time.Now().Add(allowed))
-	err := x.readAll(http.MaxBytesReader(x.w, x.r.Body, limit))
+	body := x.r.Body
+	if x.r.ContentLength < 0 {
+		body = http.MaxBytesReader(x.w, body, limit)
+	}
+	err := x.readAll(body)
 	// The connection is watched for the client's going while the operation runs:
 	// that has no deadline.
 	_ = x.control.SetReadDeadline(time.Time{})

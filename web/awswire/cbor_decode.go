@@ -5,7 +5,7 @@ import "reflect"
 // decodeCBOR reads a body into the struct at p, with the errors of [decodeJSON].
 func decodeCBOR(s *shape, body []byte, p any, home *memory) (*intake, error) {
 	d := &cborReader{in: body}
-	d.home = home
+	d.begin(home)
 	err := d.whole(s, p)
 	if err != nil && err != errSyntax && !validCBOR(body) {
 		err = errSyntax

@@ -49,6 +49,19 @@ func appendCBORText(b []byte, s string) []byte {
 	return append(appendHead(b, majorText, uint64(len(s))), s...)
 }
 
+// appendCBORWritten writes a text whose length is known behind it: mostly its
+// head takes two bytes.
+func appendCBORWritten(b []byte, t Text) []byte {
+	from := len(b)
+	b = t.AppendTo(append(b, majorText|24, 0))
+	n := len(b) - from - 2
+	if n < 24 || n > 255 {
+		return appendCBORText(b[:from], string(b[from+2:]))
+	}
+	b[from+1] = byte(n)
+	return b
+}
+
 func appendCBORInt(b []byte, n int64) []byte {
 	if n < 0 {
 		return appendHead(b, majorNint, uint64(^n))
@@ -65,6 +78,8 @@ func (d *draft) appendCBOR(b []byte, s *shape, p any) []byte {
 	switch s.kind {
 	case kindString:
 		return appendCBORText(b, textAt(p))
+	case kindText:
+		return appendCBORWritten(b, p.(Text))
 	case kindBlob:
 		blob := bytesAt(p)
 		b = appendHead(b, majorBytes, uint64(len(blob)))

@@ -25,7 +25,7 @@
 //
 // The first word is the name of the member. Kinds are strings, []byte (a blob),
 // bools, int, int32 and int64, [Time], structs, and pointers to, and slices of
-// all these, and map[string]string. A nil pointer is absent in both directions;
+// all these, and map[string]string; in answers also any type that is a [Text]. A nil pointer is absent in both directions;
 // an absent member leaves its field as it is, a present and empty slice or map
 // is not nil. In answers omitempty leaves out the zero value, and a nil slice
 // or map without it is written empty. A zero [Time] is always left out.

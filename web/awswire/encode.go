@@ -112,6 +112,8 @@ func (f *field) left(p any) bool {
 		return p.(*Time).IsZero()
 	case !f.omit:
 		return false
+	case f.shape.kind == kindText:
+		return p.(Text).IsZero()
 	case f.shape.kind == kindBlob:
 		return len(bytesAt(p)) == 0
 	case f.shape.kind == kindList:

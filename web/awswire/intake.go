@@ -25,12 +25,16 @@ type intake struct {
 	// path leads to the value being read: two bytes for each step, the index of a
 	// field or of a member of a list.
 	path []byte
+	room [16]byte // where path begins
 	// zeros are the paths of plain fields that were given as their zero value:
 	// absent and zero look alike in Go and not to a validation rule.
 	zeros map[string]struct{}
 	// shares: blobs lie in the body.
 	shares bool
 }
+
+// begin gets an intake ready, with what blobs are borrowed of.
+func (t *intake) begin(home *memory) { t.home, t.path = home, t.room[:0] }
 
 func (t *intake) enter(i int) { t.path = append(t.path, byte(i>>8), byte(i)) }
 func (t *intake) leave()      { t.path = t.path[:len(t.path)-2] }

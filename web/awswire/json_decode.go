@@ -11,7 +11,7 @@ import (
 // *typeError; one of the syntax goes before one of a type, wherever they are.
 func decodeJSON(s *shape, body []byte, p any, home *memory) (*intake, error) {
 	d := &jsonReader{in: body}
-	d.home = home
+	d.begin(home)
 	err := d.whole(s, p)
 	if err != nil && err != errSyntax && !validJSON(body) {
 		err = errSyntax

@@ -14,6 +14,8 @@ func (d *draft) appendJSON(b []byte, s *shape, p any) []byte {
 	switch s.kind {
 	case kindString:
 		return appendText(b, textAt(p))
+	case kindText:
+		return append(p.(Text).AppendTo(append(b, '"')), '"')
 	case kindBlob:
 		b = append(b, '"')
 		if blob := bytesAt(p); !d.leave(b, blob) {

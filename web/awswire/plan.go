@@ -24,6 +24,7 @@ const (
 	kindLong
 	kindBoolean
 	kindTime
+	kindText // of answers alone
 	kindList
 	kindMap // of strings to strings
 	kindStruct
@@ -100,19 +101,41 @@ type rules struct {
 var (
 	timeType   = reflect.TypeFor[Time]()
 	directType = reflect.TypeFor[Direct]()
+	textType   = reflect.TypeFor[Text]()
 	blobType   = reflect.TypeFor[[]byte]()
 	stringType = reflect.TypeFor[string]()
 )
 
 // compile makes the shape of a struct type.
 func (h *Handler) compile(t reflect.Type) (*shape, error) {
+	return h.compileWith(t, map[reflect.Type]*shape{})
+}
+
+func (h *Handler) compileWith(t reflect.Type, known map[reflect.Type]*shape) (*shape, error) {
 	if t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if t == nil || t.Kind() != reflect.Struct || t == timeType {
 		return nil, fmt.Errorf("%v is no struct", t)
 	}
-	return h.compileType(t, map[reflect.Type]*shape{})
+	return h.compileType(t, known)
+}
+
+// compileInput makes the shape of a struct type that can be decoded.
+func (h *Handler) compileInput(t reflect.Type) (*shape, error) {
+	known := map[reflect.Type]*shape{}
+	s, err := h.compileWith(t, known)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range known {
+		for i := range k.fields {
+			if f := &k.fields[i]; f.shape.kind == kindText || f.shape.kind == kindList && f.shape.elem.kind == kindText {
+				return nil, fmt.Errorf("%v: a member of a request can not be a Text", k.typ)
+			}
+		}
+	}
+	return s, nil
 }
 
 // compileType makes the shape of any type. Structs under way are in known, so
@@ -127,6 +150,8 @@ func (h *Handler) compileType(t reflect.Type, known map[reflect.Type]*shape) (*s
 		s.kind = kindTime
 	case s.typ == blobType:
 		s.kind = kindBlob
+	case !s.pointer && s.typ.Implements(textType):
+		s.kind = kindText
 	case k == reflect.String:
 		s.kind = kindString
 	case k == reflect.Bool:

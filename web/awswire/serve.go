@@ -23,7 +23,7 @@ type exchange struct {
 	h       *Handler
 	w       http.ResponseWriter
 	r       *http.Request
-	control *http.ResponseController
+	control http.ResponseController
 	id      string
 	arrived time.Time  // when the body was there
 	op      *operation // nil until known
@@ -33,13 +33,14 @@ type exchange struct {
 	body    *[]byte // borrowed, as blobs
 	blobs   *[]byte
 	stream  *eventStream // of a StreamOp, once begun
+	values  [4]string    // of the headers
 }
 
 // ServeHTTP answers one request. The path is not looked at, as the service does
 // not.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	x := &exchange{h: h, w: w, r: r, control: http.NewResponseController(w), id: newRequestID()}
+	x := &exchange{h: h, w: w, r: r, control: *http.NewResponseController(w)}
 	defer func() {
 		if h.service.Observe != nil {
 			h.service.Observe(x.opName(), x.code, time.Since(began))

@@ -192,7 +192,7 @@ func (h *Handler) add(o Operation) error {
 	}
 	op := &operation{Operation: o}
 	var err error
-	if op.inShape, err = h.compile(o.in); err != nil {
+	if op.inShape, err = h.compileInput(o.in); err != nil {
 		return fmt.Errorf("input: %w", err)
 	}
 	if o.out != nil {

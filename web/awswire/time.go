@@ -19,6 +19,16 @@ func At(t time.Time) Time {
 	return Time{t.UTC().Truncate(time.Millisecond)}
 }
 
+// Text is a member of answers that is a string on the wire and writes itself, so
+// that no string is made of it.
+type Text interface {
+	// AppendTo appends the text: ASCII without quotation marks, backslashes and
+	// control characters.
+	AppendTo(b []byte) []byte
+	// IsZero reports whether omitempty leaves it out.
+	IsZero() bool
+}
+
 // maxMillis bounds timestamps so that they and the years they mean stay within
 // what time.Time computes with: the year 292 000 000.
 const maxMillis = 1 << 53

@@ -73,7 +73,7 @@ func (h *Handler) getRecords(ctx context.Context, c *call, in *getRecordsInput) 
 	if in.StreamARN != "" && in.StreamARN != h.streamARN(stream) {
 		return nil, invalid("StreamARN %s is not of the stream of the ShardIterator.", in.StreamARN)
 	}
-	if err := c.may(h.streamARN(stream)); err != nil {
+	if err := c.mayStream(stream); err != nil {
 		return nil, err
 	}
 	if in.DryRun {

@@ -68,12 +68,16 @@ func (c *call) shardPage(in *listShardsInput) (p page, s datastream.Stream, err 
 	switch named := in.StreamName != "" || in.StreamARN != ""; {
 	case !named && in.NextToken == "":
 		return p, s, invalid("Either NextToken or StreamName should be provided.")
-	case named && in.NextToken != "":
+	case in.StreamName != "" && in.NextToken != "":
 		return p, s, invalid("NextToken and StreamName cannot be provided together.")
+	case in.StreamARN != "" && in.NextToken != "":
+		return p, s, invalid("NextToken and StreamARN cannot be provided together.")
 	case in.NextToken != "" && in.ExclusiveStartShardID != "":
 		return p, s, invalid("NextToken and ExclusiveStartShardId cannot be provided together.")
 	case in.NextToken != "" && !in.StreamCreationTimestamp.IsZero():
 		return p, s, invalid("NextToken and StreamCreationTimestamp cannot be provided together.")
+	case in.NextToken != "" && in.ShardFilter != nil:
+		return p, s, invalid("NextToken and ShardFilter cannot be provided together.")
 	case named:
 		return c.firstShardPage(in)
 	}

@@ -69,12 +69,16 @@ func shardName(index uint32) string {
 		return "shardId-000000000000"
 	}
 	var b [20]byte
-	copy(b[:], "shardId-000000000000")
+	return string(appendShardName(b[:0], index))
+}
+
+func appendShardName(b []byte, index uint32) []byte {
+	b = append(b, "shardId-000000000000"...)
 	for i := len(b) - 1; index > 0; i-- {
 		b[i] = byte('0' + index%10)
 		index /= 10
 	}
-	return string(b[:])
+	return b
 }
 
 // parseShard reads a shard's name as the service does: whatever stands before

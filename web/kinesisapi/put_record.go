@@ -46,9 +46,9 @@ func (in *putRecordInput) Member(i int) any {
 }
 
 type putRecordOutput struct {
-	ShardID        string `aws:"ShardId"`
-	SequenceNumber string `aws:"SequenceNumber"`
-	EncryptionType string `aws:"EncryptionType,omitempty"`
+	ShardID        shardID  `aws:"ShardId"`
+	SequenceNumber sequence `aws:"SequenceNumber"`
+	EncryptionType string   `aws:"EncryptionType,omitempty"`
 }
 
 // Member gives the places of the members, for awswire.Direct.
@@ -97,8 +97,8 @@ func (h *Handler) putRecord(ctx context.Context, c *call, in *putRecordInput) (*
 		return nil, words(r.Err, datastream.ErrThrottled, "%s", h.tooFast(r.Shard, s.Name))
 	}
 	return &putRecordOutput{
-		ShardID:        shardName(r.Shard),
-		SequenceNumber: r.Sequence.String(),
+		ShardID:        shardIDOf(r.Shard),
+		SequenceNumber: sequence{r.Sequence},
 		EncryptionType: encryption(r.Encrypted),
 	}, nil
 }

@@ -40,10 +40,10 @@ type putRecordsOutput struct {
 }
 
 type putRecordsResult struct {
-	SequenceNumber string `aws:"SequenceNumber,omitempty"`
-	ShardID        string `aws:"ShardId,omitempty"`
-	ErrorCode      string `aws:"ErrorCode,omitempty"`
-	ErrorMessage   string `aws:"ErrorMessage,omitempty"`
+	SequenceNumber sequence `aws:"SequenceNumber,omitempty"`
+	ShardID        shardID  `aws:"ShardId,omitempty"`
+	ErrorCode      string   `aws:"ErrorCode,omitempty"`
+	ErrorMessage   string   `aws:"ErrorMessage,omitempty"`
 }
 
 // Member gives the places of the members, for awswire.Direct.
@@ -113,7 +113,6 @@ func (h *Handler) putRecords(ctx context.Context, c *call, in *putRecordsInput) 
 		return nil, dryRun()
 	}
 	out := &putRecordsOutput{Records: make([]putRecordsResult, len(results))}
-	shards := shardNames{}
 	for i := range results {
 		r, o := &results[i], &out.Records[i]
 		if r.Err != nil {
@@ -121,7 +120,7 @@ func (h *Handler) putRecords(ctx context.Context, c *call, in *putRecordsInput) 
 			o.ErrorCode, o.ErrorMessage = h.recordError(r, s.Name)
 			continue
 		}
-		o.SequenceNumber, o.ShardID = r.Sequence.String(), shards.of(r.Shard)
+		o.SequenceNumber, o.ShardID = sequence{r.Sequence}, shardIDOf(r.Shard)
 		if r.Encrypted {
 			out.EncryptionType = encryption(true)
 		}
@@ -160,18 +159,4 @@ func (h *Handler) recordError(r *datastream.PutResult, stream string) (code, mes
 		return codeThroughput, h.tooFast(r.Shard, stream)
 	}
 	return codeInternal, "Internal service failure."
-}
-
-// shardNames remembers the name of the shard asked for last time: records often
-// come in runs.
-type shardNames struct {
-	index uint32
-	name  string
-}
-
-func (n *shardNames) of(index uint32) string {
-	if n.name == "" || n.index != index {
-		n.index, n.name = index, shardName(index)
-	}
-	return n.name
 }

@@ -163,6 +163,8 @@ func shardRefusals() []refusal {
 	return []refusal{
 		{"ListShards", `{}`, codeInvalid, "Either NextToken or StreamName should be provided."},
 		{"ListShards", `{"StreamName":"s","NextToken":"x"}`, codeInvalid, "NextToken and StreamName cannot be provided together."},
+		{"ListShards", `{"StreamARN":"$s","NextToken":"x"}`, codeInvalid, "NextToken and StreamARN cannot be provided together."},
+		{"ListShards", `{"ShardFilter":{"Type":"AT_LATEST"},"NextToken":"x"}`, codeInvalid, "NextToken and ShardFilter cannot be provided together."},
 		{"ListShards", `{"ExclusiveStartShardId":"shardId-1","NextToken":"x"}`, codeInvalid, "NextToken and ExclusiveStartShardId cannot be provided together."},
 		{"ListShards", `{"StreamCreationTimestamp":1,"NextToken":"x"}`, codeInvalid, "NextToken and StreamCreationTimestamp cannot be provided together."},
 		{"ListShards", `{"NextToken":"x"}`, codeInvalid, "Invalid NextToken."},

@@ -73,8 +73,29 @@ func childShards(list []datastream.Shard) []childShard {
 	return out
 }
 
+// sequence is a sequence number in an answer, for awswire.Text.
+type sequence struct{ datastream.SequenceNumber }
+
+// AppendTo appends the decimal number.
+func (s sequence) AppendTo(b []byte) []byte { return s.Append(b) }
+
+// IsZero reports whether there is none: no shard was made in the year 1970.
+func (s sequence) IsZero() bool { return s.SequenceNumber == datastream.SequenceNumber{} }
+
+// shardID is the name of a shard in an answer, for awswire.Text: its index and
+// one, 0 for none.
+type shardID uint64
+
+func shardIDOf(index uint32) shardID { return shardID(index) + 1 }
+
+// AppendTo appends the shard's name.
+func (s shardID) AppendTo(b []byte) []byte { return appendShardName(b, uint32(s-1)) }
+
+// IsZero reports whether there is none.
+func (s shardID) IsZero() bool { return s == 0 }
+
 type recordShape struct {
-	SequenceNumber              string       `aws:"SequenceNumber"`
+	SequenceNumber              sequence     `aws:"SequenceNumber"`
 	ApproximateArrivalTimestamp awswire.Time `aws:"ApproximateArrivalTimestamp"`
 	Data                        []byte       `aws:"Data"`
 	PartitionKey                string       `aws:"PartitionKey"`
@@ -110,7 +131,7 @@ func recordShapes(list []datastream.Record) []recordShape {
 	for i := range list {
 		r := &list[i]
 		out[i] = recordShape{
-			SequenceNumber:              r.Sequence.String(),
+			SequenceNumber:              sequence{r.Sequence},
 			ApproximateArrivalTimestamp: awswire.Time{Time: r.Arrived},
 			Data:                        r.Data,
 			PartitionKey:                r.PartitionKey,

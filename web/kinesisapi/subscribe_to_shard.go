@@ -33,7 +33,7 @@ type startingPosition struct {
 
 type subscribeToShardEvent struct {
 	Records                    []recordShape `aws:"Records"`
-	ContinuationSequenceNumber string        `aws:"ContinuationSequenceNumber,omitempty"`
+	ContinuationSequenceNumber sequence      `aws:"ContinuationSequenceNumber,omitempty"`
 	MillisBehindLatest         int64         `aws:"MillisBehindLatest,long"`
 	ChildShards                []childShard  `aws:"ChildShards,omitempty"`
 }
@@ -117,7 +117,7 @@ func push(ctx context.Context, sub *datastream.Subscription, send func(string, a
 		if batch.End {
 			event.ChildShards = childShards(batch.Children)
 		} else {
-			event.ContinuationSequenceNumber = batch.Continue.String()
+			event.ContinuationSequenceNumber = sequence{batch.Continue}
 		}
 		if err := send("SubscribeToShardEvent", event); err != nil {
 			return err

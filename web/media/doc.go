@@ -3,6 +3,8 @@
 //	/hls/<stream>/live.m3u8 and what its playlists name    (playback/hls)
 //	/hls/<stream>/index.m3u8?start=…&end=…
 //	/clip/<stream>.mp4?start=…&end=…                       (playback/clip)
+//	/image/<stream>.jpg, .png: time=…, or start=…&end=…&interval=… (playback/image)
+//	/image/<stream>.json?start=…&end=…&interval=…
 //
 // It owns their status codes, caching, compression and what a person reads when
 // something cannot be played. Who may watch is asked of [Access]; what is

@@ -12,6 +12,7 @@ import (
 	"github.com/kineweir/kineweir/playback"
 	"github.com/kineweir/kineweir/playback/clip"
 	"github.com/kineweir/kineweir/playback/hls"
+	"github.com/kineweir/kineweir/playback/image"
 )
 
 // Access decides who may watch. Its methods may be called concurrently.
@@ -29,11 +30,12 @@ type Access interface {
 type Options struct {
 	HLS    *hls.Packager
 	Clips  *clip.Maker
+	Images *image.Maker // nil: no pictures
 	Access Access       // nil: anybody may watch anything
 	Log    *slog.Logger // of clips that end early; default: nothing is logged
 }
 
-// Handler serves playlists, segments and clips.
+// Handler serves playlists, segments, clips and pictures.
 type Handler struct {
 	o    Options
 	mux  *http.ServeMux
@@ -55,6 +57,7 @@ func New(o Options) (*Handler, error) {
 	}
 	h.mux.HandleFunc("GET /hls/{stream}/{path...}", h.hls)
 	h.mux.HandleFunc("GET /clip/{file}", h.clip)
+	h.mux.HandleFunc("GET /image/{file}", h.image)
 	return h, nil
 }
 

@@ -20,6 +20,8 @@ type Meta struct {
 	Open func(t *testing.T, dir string) journal.Meta
 	// OpenFull opens the same store as if its device had no room left.
 	OpenFull func(t *testing.T, dir string) journal.Meta
+	// OpenAt opens the same store with leases that run by another clock.
+	OpenAt func(t *testing.T, dir string, clock journal.Clock) journal.Meta
 }
 
 // RunMeta runs the suite.
@@ -39,6 +41,18 @@ func RunMeta(t *testing.T, impl Meta) {
 		{"everything is there after reopening", testMetaReopen},
 		{"a full device refuses and reads", testMetaFull},
 		{"a closed store says so", testMetaClosed},
+		{"a watcher is told of changes", testWatch},
+		{"a slow watcher is told what it missed", testWatchSlow},
+		{"a watcher comes back", testWatchResumes},
+		{"watchers know what there is", testWatchHistory},
+		{"a watcher is told of the end", testWatchEnds},
+		{"a lease has one holder", testLease},
+		{"a lease runs out", testLeaseExpires},
+		{"a lease is there after reopening", testLeaseReopen},
+		{"of racing holders one wins", testLeaseRace},
+		{"leases as their model has them", testLeaseHistory},
+		{"a changed key ends its lease", testLeaseMeddled},
+		{"bounds of leases", testLeaseBounds},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, impl) })
 	}

@@ -123,6 +123,7 @@ func (s *state) take(edits []edit, revision uint64, at journal.Position, r ranks
 	for _, e := range edits {
 		if e.value == nil {
 			s.tree = s.tree.remove(e.key)
+			s.forgetting(e.key, revision)
 		} else {
 			s.tree = s.tree.put(item{key: e.key, value: e.value, revision: revision}, r)
 		}

@@ -49,6 +49,11 @@ type Options struct {
 	// snapshot; a store larger than that waits for as much as it holds. Default
 	// 16 MiB. A Lane has no use for it.
 	SnapshotBytes int64
+	// Epoch is that of a Lane's owner, greater than any before; 0 for the next
+	// one. A Store has no use for it.
+	Epoch uint64
+	// Clock is the time that a Store's leases run by; default that of the machine.
+	Clock journal.Clock
 	// FS is the file system; default the real one.
 	FS vfs.FS
 	// Logger hears of cut tails, of fatal failures, and at opening of a place
@@ -64,6 +69,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.ReserveBytes = cmp.Or(o.ReserveBytes, 64<<20)
 	if o.FS == nil {
 		o.FS = vfs.OS{}
+	}
+	if o.Clock == nil {
+		o.Clock = journal.SystemClock{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -121,7 +129,8 @@ var _ journal.Journal = (*Lane)(nil)
 
 // Open opens the lane in dir, or makes one. It checks every frame; an
 // unfinished last one, left by a crash, was never acknowledged and is cut off.
-// Damage is a *journal.CorruptError, a lane open elsewhere journal.ErrLocked.
+// Damage is a *journal.CorruptError, a lane open elsewhere journal.ErrLocked, an
+// epoch that is not a new one journal.ErrFenced.
 func Open(dir string, opts Options) (*Lane, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {

@@ -203,7 +203,14 @@ func (l *Lane) takeOver() error {
 	if l.link.epoch == math.MaxUint64 {
 		return fmt.Errorf("open journal %s: %w", l.dir, errUsedUp)
 	}
-	l.epoch = l.link.epoch + 1
+	switch last, epoch := l.link.epoch, l.opts.Epoch; {
+	case epoch == 0:
+		l.epoch = last + 1
+	case epoch > last:
+		l.epoch = epoch
+	default:
+		return fmt.Errorf("open journal %s with epoch %d: it had epoch %d: %w", l.dir, epoch, last, journal.ErrFenced)
+	}
 	err := l.commit(make([]byte, headerSize), header{kind: typeEpoch}, 0)
 	if err != nil && !errors.Is(err, journal.ErrFull) {
 		return err

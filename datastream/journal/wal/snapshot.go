@@ -47,6 +47,11 @@ type state struct {
 	tree     tree
 	next     journal.Position // entries before it are in the tree
 	revision uint64           // the last one given out
+
+	// Not in snapshots.
+	step      uint64     // counts the pictures of this opening
+	deleted   []deletion // the last ones, oldest first
+	forgotten uint64     // deletions up to this revision are not all among them
 }
 
 // snapHeader is a snapshot's header, decoded.
@@ -242,7 +247,7 @@ func parseSnapshot(b []byte, r ranks) (*state, int64, error) {
 	if checksum(body) != h.bodyCRC {
 		return nil, snapHeaderSize, errors.New("snapshot body checksum does not match")
 	}
-	s := &state{next: h.next, revision: h.revision}
+	s := &state{next: h.next, revision: h.revision, forgotten: h.revision}
 	built := builder{ranks: r}
 	before := ""
 	for i := range h.keys {

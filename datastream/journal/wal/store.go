@@ -32,15 +32,17 @@ type Store struct {
 	state  atomic.Pointer[state] // durable; replaced under mu
 	closed atomic.Bool
 	snap   snapshotter
-	owned  sync.WaitGroup // the applier and the snapshotter
+	leases leases
+	owned  sync.WaitGroup // the applier, the snapshotter, and deletions of leases that ended
 	letGo  func() error   // once
 
 	mu       sync.Mutex
 	work     sync.Cond // the applier waits here for changes
 	inflight map[string]*change
-	queue    []*change // appended, in the lane's order
-	revision uint64    // the last one given out
-	leaving  bool      // no change comes any more
+	queue    []*change     // appended, in the lane's order
+	revision uint64        // the last one given out
+	leaving  bool          // no change comes any more
+	stirred  chan struct{} // closed at the next change; nil if nobody waits
 }
 
 // change is a Txn under way.
@@ -65,6 +67,7 @@ func OpenMeta(dir string, opts Options) (*Store, error) {
 	opts.SnapshotBytes = cmp.Or(opts.SnapshotBytes, 16<<20)
 	opts.MaxFileBytes = cmp.Or(opts.MaxFileBytes, opts.SnapshotBytes)
 	opts.ReserveBytes = cmp.Or(opts.ReserveBytes, 16<<20)
+	opts.Epoch = 0
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
@@ -77,11 +80,13 @@ func OpenMeta(dir string, opts Options) (*Store, error) {
 	s.work.L = &s.mu
 	s.letGo = sync.OnceValue(s.release)
 	s.snap.due = make(chan struct{}, 1)
+	s.leases.clock, s.leases.held = opts.Clock, make(map[string]*lease)
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	s.owned.Go(s.apply)
 	s.owned.Go(s.takeSnapshots)
+	s.loadLeases()
 	return s, nil
 }
 
@@ -283,11 +288,13 @@ func isDone(f journal.Future) bool {
 // takeOver makes settled changes visible, all at once, and tells their callers.
 func (s *Store) takeOver(settled []*change) {
 	next := *s.state.Load()
+	next.step++
 	for _, c := range settled {
 		var at journal.Position
 		if at, c.err = c.future.Outcome(); c.err == nil {
 			next.take(c.edits, c.revision, at, s.ranks)
 			s.snap.pending += int64(c.size)
+			s.seeLeases(c)
 		}
 	}
 	s.mu.Lock()
@@ -297,6 +304,7 @@ func (s *Store) takeOver(settled []*change) {
 			delete(s.inflight, c.edits[i].key)
 		}
 	}
+	s.stir()
 	s.mu.Unlock()
 	for _, c := range settled {
 		close(c.done)
@@ -319,10 +327,12 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) release() error {
+	s.leases.close()
 	err := s.lane.Close() // settles every change under way
 	s.mu.Lock()
 	s.leaving = true
 	s.work.Signal()
+	s.stir()
 	s.mu.Unlock()
 	s.owned.Wait()
 	return errors.Join(err, s.lock.Close())

@@ -56,7 +56,20 @@ func TestMetaSuite(t *testing.T) {
 			}
 		}
 		t.Run(name, func(t *testing.T) {
-			journaltest.RunMeta(t, journaltest.Meta{Open: open(-1), OpenFull: open(noRoom)})
+			openAt := func(t *testing.T, dir string, clock journal.Clock) journal.Meta {
+				return mustOpenMeta(t, dir, Options{FS: fsys, SnapshotBytes: 32 << 10, ReserveBytes: -1, Clock: clock})
+			}
+			journaltest.RunMeta(t, journaltest.Meta{Open: open(-1), OpenFull: open(noRoom), OpenAt: openAt})
+		})
+	}
+}
+
+func TestLanesSuite(t *testing.T) {
+	for name, fsys := range systems() {
+		t.Run(name, func(t *testing.T) {
+			journaltest.RunLanes(t, func(_ *testing.T, dir string) journal.Lanes {
+				return Lanes{Dir: dir, Options: Options{FS: fsys, MaxFileBytes: 64 << 10, ReserveBytes: -1}}
+			})
 		})
 	}
 }

@@ -19,7 +19,21 @@ type tree struct {
 type node struct {
 	item
 	rank        uint64
+	newest      uint64 // the greatest revision from here down
 	left, right *node
+}
+
+// sum works newest out anew; children come first.
+func (n *node) sum() *node {
+	n.newest = max(n.revision, newestOf(n.left), newestOf(n.right))
+	return n
+}
+
+func newestOf(n *node) uint64 {
+	if n == nil {
+		return 0
+	}
+	return n.newest
 }
 
 // item is a key, its value and its revision.
@@ -65,15 +79,15 @@ func (t tree) put(it item, r ranks) tree {
 // put takes fresh, which belongs to nobody else, into the tree at n.
 func put(n, fresh *node) *node {
 	if n == nil {
-		return fresh
+		return fresh.sum()
 	}
 	if n.key == fresh.key {
 		fresh.left, fresh.right = n.left, n.right
-		return fresh
+		return fresh.sum()
 	}
 	if fresh.rank > n.rank {
 		fresh.left, fresh.right = split(n, fresh.key)
-		return fresh
+		return fresh.sum()
 	}
 	c := *n
 	if fresh.key < n.key {
@@ -81,7 +95,7 @@ func put(n, fresh *node) *node {
 	} else {
 		c.right = put(n.right, fresh)
 	}
-	return &c
+	return c.sum()
 }
 
 // split parts the tree at n into what is before key and what is after it. The
@@ -93,10 +107,10 @@ func split(n *node, key string) (before, after *node) {
 	c := *n
 	if key < n.key {
 		before, c.left = split(n.left, key)
-		return before, &c
+		return before, c.sum()
 	}
 	c.right, after = split(n.right, key)
-	return &c, after
+	return c.sum(), after
 }
 
 // remove returns a tree without the key.
@@ -117,7 +131,7 @@ func remove(n *node, key string) *node {
 	} else {
 		c.right = remove(n.right, key)
 	}
-	return &c
+	return c.sum()
 }
 
 // merge joins two trees of which all keys of the first come before the second's.
@@ -130,11 +144,11 @@ func merge(a, b *node) *node {
 	case a.rank > b.rank:
 		c := *a
 		c.right = merge(a.right, b)
-		return &c
+		return c.sum()
 	default:
 		c := *b
 		c.left = merge(a, b.left)
-		return &c
+		return c.sum()
 	}
 }
 
@@ -154,6 +168,28 @@ func (n *node) from(key string, visit func(*item) bool) bool {
 	return n.right.from(key, visit)
 }
 
+// since visits the items that begin with prefix and have a revision greater than
+// after, in order. What is older is passed over in whole branches.
+func (t tree) since(prefix string, after uint64, visit func(*item)) {
+	t.root.since(prefix, after, visit)
+}
+
+func (n *node) since(prefix string, after uint64, visit func(*item)) {
+	if n == nil || n.newest <= after {
+		return
+	}
+	has := strings.HasPrefix(n.key, prefix)
+	if has || prefix < n.key {
+		n.left.since(prefix, after, visit)
+	}
+	if has && n.revision > after {
+		visit(&n.item)
+	}
+	if has || n.key < prefix {
+		n.right.since(prefix, after, visit)
+	}
+}
+
 // builder makes a tree of items that come in key order, in one pass.
 type builder struct {
 	ranks ranks
@@ -164,7 +200,7 @@ type builder struct {
 func (b *builder) add(it item) {
 	n := &node{item: it, rank: b.ranks.of(it.key)}
 	for len(b.spine) > 0 && b.spine[len(b.spine)-1].rank < n.rank {
-		n.left = b.spine[len(b.spine)-1]
+		n.left = b.spine[len(b.spine)-1].sum() // complete: what comes lies to its right
 		b.spine = b.spine[:len(b.spine)-1]
 	}
 	if len(b.spine) > 0 {
@@ -177,6 +213,9 @@ func (b *builder) add(it item) {
 func (b *builder) tree() tree {
 	if len(b.spine) == 0 {
 		return tree{}
+	}
+	for i := len(b.spine) - 1; i >= 0; i-- {
+		b.spine[i].sum()
 	}
 	return tree{root: b.spine[0], size: b.size}
 }

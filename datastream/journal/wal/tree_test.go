@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -95,4 +96,45 @@ func depth(n *node) int {
 		return 0
 	}
 	return 1 + max(depth(n.left), depth(n.right))
+}
+
+// TestTreeSince: what it passes over in whole branches has nothing in it that is
+// newer, in trees grown and built.
+func TestTreeSince(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 0))
+	ranks := newRanks()
+	var tr tree
+	want := map[string]uint64{}
+	for i := uint64(1); i <= 4000; i++ {
+		key := fmt.Sprintf("%x", rng.IntN(300))
+		if rng.IntN(3) == 0 {
+			tr = tr.remove(key)
+			delete(want, key)
+		} else {
+			tr = tr.put(item{key: key, revision: i}, ranks)
+			want[key] = i
+		}
+		if i%50 > 0 {
+			continue
+		}
+		b := builder{ranks: ranks}
+		for _, key := range slices.Sorted(maps.Keys(want)) {
+			b.add(item{key: key, revision: want[key]})
+		}
+		prefix, after := []string{"", "1", "a", "ab", "f", "ff", "zz"}[rng.IntN(7)], i-uint64(rng.IntN(60))
+		var expected []string
+		for _, key := range slices.Sorted(maps.Keys(want)) {
+			if strings.HasPrefix(key, prefix) && want[key] > after {
+				expected = append(expected, key)
+			}
+		}
+		for _, tr := range []tree{tr, b.tree()} {
+			var got []string
+			tr.since(prefix, after, func(it *item) { got = append(got, it.key) })
+			if !slices.Equal(got, expected) {
+				t.Fatalf("of %q after %d of %d came %q, want %q (seed %d)", prefix, after, i, got, expected, seed)
+			}
+		}
+	}
 }
