@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type Config struct {
 	Data      string            `yaml:"data"`
 	HTTP      HTTPConfig        `yaml:"http"`
 	RTSP      RTSPConfig        `yaml:"rtsp"`
+	WebRTC    WebRTCConfig      `yaml:"webrtc"`
 	TLS       TLSConfig         `yaml:"tls"`
 	Auth      AuthConfig        `yaml:"auth"`
 	Archive   ArchiveConfig     `yaml:"archive"`
@@ -216,15 +218,30 @@ func (c *Config) retention(name string) (maxAge time.Duration, maxBytes int64) {
 // exposed returns the keys of the addresses that others than this machine can
 // reach.
 func (c *Config) exposed() (keys []string) {
-	for _, l := range []struct {
-		key  string
-		addr address
-	}{{"http.addr", c.HTTP.Addr}, {"rtsp.addr", c.RTSP.Addr}, {"rtsp.tls_addr", c.RTSP.TLSAddr}, {"rtsp.udp_addr", c.RTSP.UDPAddr}} {
-		if l.addr != "" && !l.addr.loopback() {
+	for _, l := range c.listeners() {
+		if !l.addr.loopback() {
 			keys = append(keys, l.key)
 		}
 	}
 	return keys
+}
+
+// listener is an address that is listened on, and the key that names it.
+type listener struct {
+	key  string
+	addr address
+}
+
+// listeners returns those that are on.
+func (c *Config) listeners() []listener {
+	all := []listener{
+		{"http.addr", c.HTTP.Addr}, {"rtsp.addr", c.RTSP.Addr}, {"rtsp.tls_addr", c.RTSP.TLSAddr}, {"rtsp.udp_addr", c.RTSP.UDPAddr},
+		{"webrtc.addr", c.WebRTC.Addr},
+	}
+	if c.WebRTC.Addr != "" && c.WebRTC.TURN.Enabled {
+		all = append(all, listener{"webrtc.turn.addr", c.WebRTC.TURN.Addr})
+	}
+	return slices.DeleteFunc(all, func(l listener) bool { return l.addr == "" })
 }
 
 // defaultConfig returns the configuration of the annotated file.

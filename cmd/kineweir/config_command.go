@@ -67,6 +67,7 @@ var flagKeys = []struct{ flag, key, usage string }{
 	{"http", "http.addr", "console, API, HLS and clips on `HOST:PORT`"},
 	{"rtsp", "rtsp.addr", "RTSP on `HOST:PORT`; empty for none"},
 	{"rtsps", "rtsp.tls_addr", "RTSP over TLS on `HOST:PORT`; empty for none"},
+	{"webrtc", "webrtc.addr", "WebRTC on `HOST:PORT`, UDP and TCP; empty for none"},
 	{"ephemeral", "ephemeral", "keep nothing after the end, and throttle as the service does: for tests"},
 	{"insecure", "auth.insecure", "let everybody in from everywhere, without credentials"},
 }
@@ -98,7 +99,7 @@ func (o overrides) settings() (set []setting) {
 }
 
 // allOverrides are the names of flagKeys.
-var allOverrides = []string{"data", "http", "rtsp", "rtsps", "ephemeral", "insecure"}
+var allOverrides = []string{"data", "http", "rtsp", "rtsps", "webrtc", "ephemeral", "insecure"}
 
 // declareConfig declares --config and the overrides that are named, and returns
 // what loads the configuration from them: flags over environment over file.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"reflect"
 	"slices"
 	"strings"
@@ -72,18 +73,18 @@ func envHint(name string, keys []string) string {
 
 // setEntry sets a key of a named entry, such as KINEWEIR_CAMERAS_DOOR_URL.
 func setEntry(c *Config, name, value string, from origin) (path string, err error, ok bool) {
-	for f, section := range reflect.ValueOf(c).Elem().Fields() {
-		rest, found := strings.CutPrefix(name, envName(f.Tag.Get("yaml"))+"_")
-		if f.Type.Kind() != reflect.Map || !found {
+	for at, section := range namedEntries(reflect.ValueOf(c).Elem(), "") {
+		rest, found := strings.CutPrefix(name, envName(at)+"_")
+		if !found {
 			continue
 		}
-		for _, leaf := range leafPaths(f.Type.Elem(), "") {
+		for _, leaf := range leafPaths(section.Type().Elem(), "") {
 			word, found := strings.CutSuffix(rest, "_"+envWord(leaf))
 			if !found || word == "" {
 				continue
 			}
 			key := entryNamed(section, word)
-			path = f.Tag.Get("yaml") + "." + key + "." + leaf
+			path = at + "." + key + "." + leaf
 			entry := mapEntry(section, key)
 			field, tag := entry, reflect.StructTag("")
 			for part := range strings.SplitSeq(leaf, ".") {
@@ -98,6 +99,28 @@ func setEntry(c *Config, name, value string, from origin) (path string, err erro
 		}
 	}
 	return "", nil, false
+}
+
+// namedEntries yields the sections of a struct whose keys are names, by path.
+func namedEntries(v reflect.Value, path string) iter.Seq2[string, reflect.Value] {
+	return func(yield func(string, reflect.Value) bool) {
+		for f, section := range v.Fields() {
+			at := join(path, f.Tag.Get("yaml"))
+			switch {
+			case f.Tag.Get("yaml") == "":
+			case f.Type.Kind() == reflect.Map:
+				if !yield(at, section) {
+					return
+				}
+			case !isLeaf(f.Type):
+				for inner, entries := range namedEntries(section, at) {
+					if !yield(inner, entries) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // entryNamed returns the key of m that the environment writes as word.

@@ -15,7 +15,7 @@ import (
 
 // exampleText is the annotated file with its examples switched on.
 func exampleText() string {
-	text := regexp.MustCompile(`(?m)^(streams|cameras): \{\}\n`).ReplaceAllString(configText, "")
+	text := regexp.MustCompile(`(?m)^(streams|cameras|  ice_servers): \{\}\n`).ReplaceAllString(configText, "")
 	return regexp.MustCompile(`(?m)^#(\S|  +)`).ReplaceAllString(text, "$1")
 }
 
@@ -70,7 +70,7 @@ func collectComments(n *yaml.Node, path string, into map[string]string) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		name := key.Value
-		if path == "cameras" || path == "streams" {
+		if path == "cameras" || path == "streams" || path == "webrtc.ice_servers" {
 			name = "*"
 		}
 		if value.Kind == yaml.MappingNode {
@@ -89,6 +89,10 @@ func TestConfigDefaults(t *testing.T) {
 		Data:    "./kineweir-data",
 		HTTP:    HTTPConfig{Addr: "127.0.0.1:8080"},
 		RTSP:    RTSPConfig{Addr: "127.0.0.1:8554", TLSAddr: "127.0.0.1:8322", UDPAddr: "127.0.0.1:8000", SecondPublisher: "newest"},
+		WebRTC: WebRTCConfig{
+			Addr: "127.0.0.1:8189", MDNS: "resolve", MaxSessions: 2000,
+			TURN: TURNConfig{Addr: "127.0.0.1:3478", Realm: "kineweir"},
+		},
 		Archive: ArchiveConfig{Bucket: BucketConfig{Type: "dir", Region: "us-east-1", Secure: true}, SegmentSize: 16 << 20, SegmentAge: duration(time.Minute), MaxSpool: 16 << 30, Retention: RetentionConfig{MinFree: 2 << 30}},
 		Fragments: FragmentsConfig{
 			MinDuration: duration(time.Second), MaxDuration: duration(10 * time.Second),

@@ -25,6 +25,7 @@ func (c *Config) validate(known []problem) []problem {
 	v := validator{c: c}
 	v.listeners()
 	v.web()
+	v.webrtc()
 	v.files()
 	v.bucket()
 	v.archive()
@@ -63,11 +64,8 @@ func (v *validator) require(key, value, why string) {
 func (v *validator) listeners() {
 	c := v.c
 	taken := map[address]string{}
-	for _, l := range []struct {
-		key  string
-		addr address
-	}{{"http.addr", c.HTTP.Addr}, {"rtsp.addr", c.RTSP.Addr}, {"rtsp.tls_addr", c.RTSP.TLSAddr}} {
-		if l.addr == "" || l.addr.port() == 0 {
+	for _, l := range c.listeners() {
+		if l.addr.port() == 0 || l.key == "rtsp.udp_addr" { // the one that is not TCP
 			continue
 		}
 		if other, ok := taken[l.addr]; ok {
