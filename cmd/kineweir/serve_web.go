@@ -107,7 +107,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 
 func (s *server) media() (*media.Handler, error) {
 	packager, err := hls.New(s.archive, hls.Options{
-		Waker: s.cameras.pull, Log: s.log,
+		Hub: s.hub, Waker: s.cameras.pull, Log: s.log,
 		Live: func(name fragments.StreamName) bool { _, err := s.hub.Live(name); return err == nil },
 	})
 	if err != nil {
