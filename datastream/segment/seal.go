@@ -46,7 +46,7 @@ type sealed struct {
 func (m *sealed) listed() listed {
 	l := listed{
 		Number: m.file.id.number, Class: m.class, Bytes: m.file.size, Records: m.file.records,
-		First: journal.Position{Frame: math.MaxUint64},
+		First: journal.Position{Frame: math.MaxUint64}, Shards: encodePlaces(m.places),
 	}
 	for i := range m.places {
 		p := &m.places[i]
