@@ -3,6 +3,8 @@ package wal
 import (
 	"fmt"
 	"hash/crc32"
+	"runtime"
+	"unsafe"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 )
@@ -32,18 +34,43 @@ const leastShared = 64 << 10
 
 var _ journal.Sharer = (*Lane)(nil)
 
+// holdBytes is how much AppendShared appends before it lets the committer, and
+// others who append, have their turn.
+const holdBytes = 64 << 10
+
 // Append encodes the entry into the frame being filled.
 func (l *Lane) Append(kind journal.Kind, key string, payload []byte) journal.Future {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	future, _ := l.append(kind, key, payload, nil, false)
 	return future
 }
 
-// AppendShared encodes the entry into the frame being filled, whose memory is
-// not used again.
-func (l *Lane) AppendShared(kind journal.Kind, key string, head, body []byte) (journal.Future, []byte) {
-	return l.append(kind, key, head, body, true)
+// AppendShared encodes the entries into the frame being filled, whose memory is
+// not used again while anybody reads them.
+func (l *Lane) AppendShared(kind journal.Kind, entries []journal.Shared) {
+	for len(entries) > 0 {
+		entries = entries[l.appendSome(kind, entries):]
+	}
 }
 
+// appendSome appends the first of the entries, at least one, in one go, and
+// returns how many. An unlocking waits for all that was copied before it, which
+// for each entry would cost about as much as the copy.
+func (l *Lane) appendSome(kind journal.Kind, entries []journal.Shared) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for held := 0; n < len(entries) && held < holdBytes; n++ {
+		e := &entries[n]
+		e.Future, e.Payload = l.append(kind, e.Key, e.Head, e.Body, true)
+		held += len(e.Head) + len(e.Body)
+	}
+	return n
+}
+
+// append encodes an entry, whose payload is head and then body, into the frame
+// being filled, and returns the payload there if it is to be shared. The caller
+// holds mu.
 func (l *Lane) append(kind journal.Kind, key string, head, body []byte, share bool) (journal.Future, []byte) {
 	length := len(head) + len(body)
 	if len(key) > journal.MaxKey || length > journal.MaxPayload {
@@ -51,8 +78,6 @@ func (l *Lane) append(kind journal.Kind, key string, head, body []byte, share bo
 			len(key), length, journal.ErrTooLarge)), nil
 	}
 	size := maxEntryHead + len(key) + length
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for l.refusing == nil && l.queued > 0 && l.queued+size > l.opts.QueueBytes {
 		l.room.Wait()
 	}
@@ -119,11 +144,28 @@ func (l *Lane) newBatch(size int, share bool) *batch {
 // caller holds mu.
 func (l *Lane) piece(size int) []byte {
 	if cap(l.rest) < max(size, leastShared) {
-		l.rest = make([]byte, 0, max(size, l.opts.FrameBytes))
+		l.rest = l.newPiece(size)
 	}
 	piece := l.rest[:headerSize]
 	l.rest = nil
 	return piece
+}
+
+// newPiece is memory for shared batches. A piece of the usual size comes back
+// when nobody reads in it any more, which the garbage collector finds out: memory
+// that was used a moment ago costs nothing, where the collector's own way is to
+// clear it, or to give it back to the system and ask for it again, page by page.
+// What is not needed for a while is let go.
+func (l *Lane) newPiece(size int) []byte {
+	if size > l.opts.FrameBytes {
+		return make([]byte, 0, size)
+	}
+	first, ok := l.unread.Get().(*byte)
+	if !ok {
+		first = unsafe.SliceData(make([]byte, l.opts.FrameBytes))
+	}
+	runtime.SetFinalizer(first, func(first *byte) { l.unread.Put(first) })
+	return unsafe.Slice(first, l.opts.FrameBytes)[:0]
 }
 
 // keepRest keeps the memory behind a shared batch that takes no more entries.

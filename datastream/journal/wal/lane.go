@@ -92,6 +92,7 @@ type Lane struct {
 	release func() error  // letGo, once
 
 	trimming sync.Mutex // one Trim at a time
+	unread   sync.Pool  // of *byte: the first of pieces of memory that nobody reads in
 
 	mu       sync.Mutex
 	work     sync.Cond        // the committer waits here for something to do
