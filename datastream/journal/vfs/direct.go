@@ -17,6 +17,14 @@ type DirectCreator interface {
 	CreateDirect(name string) (File, error)
 }
 
+// DirectOpener is an FS that can write an existing file past the page cache.
+type DirectOpener interface {
+	// OpenDirect is Open of a file that is written as one of CreateDirect. The
+	// file may be open otherwise as well, and written there in other pages, and
+	// a Sync of either opening makes durable what was written through both.
+	OpenDirect(name string) (File, error)
+}
+
 // CreateDirect makes a file that is written directly if the file system can, and
 // otherwise as any other.
 func CreateDirect(fsys FS, name string) (File, error) {
@@ -24,6 +32,11 @@ func CreateDirect(fsys FS, name string) (File, error) {
 		return d.CreateDirect(name)
 	}
 	return fsys.Create(name)
+}
+
+// Aligned reports whether memory begins as a direct write wants it.
+func Aligned(b []byte) bool {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(b)))%DirectAlign == 0
 }
 
 // DirectBuffer is memory for so many bytes, of no length yet, that begins

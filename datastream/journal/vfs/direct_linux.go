@@ -3,7 +3,6 @@ package vfs
 import (
 	"errors"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +21,15 @@ func (o OS) CreateDirect(name string) (File, error) {
 	if errors.Is(err, unix.EINVAL) {
 		return o.Create(name)
 	}
+	if err != nil {
+		return nil, err
+	}
+	return &directFile{osFile{f}, true}, nil
+}
+
+// OpenDirect opens an existing file to be written past the page cache.
+func (OS) OpenDirect(name string) (File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|unix.O_DIRECT, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -48,8 +56,7 @@ func (f *directFile) WriteAt(b []byte, offset int64) (int, error) {
 }
 
 func fitsDirect(b []byte, offset int64) bool {
-	at := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
-	return (at|uint64(len(b))|uint64(offset))%DirectAlign == 0
+	return Aligned(b) && (uint64(len(b))|uint64(offset))%DirectAlign == 0
 }
 
 // relent lets the page cache have the rest.

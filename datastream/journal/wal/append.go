@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"hash/crc32"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
 )
 
 // batch is a frame being filled: the space of its header, then its entries.
@@ -15,6 +17,7 @@ type batch struct {
 	count  int
 	commit *journal.Commit
 	shared bool   // entries are read where they are: buf is never written over
+	paged  bool   // buf begins with a page of memory, and has the rest of its last page
 	crc    uint32 // CRC-32C of the body up to summed
 	summed int
 }
@@ -109,6 +112,14 @@ func (l *Lane) append(kind journal.Kind, key string, head, body []byte, share bo
 	return future, b.buf[len(b.buf)-length : len(b.buf) : len(b.buf)]
 }
 
+// frame is what is to be written of a batch, whose room is that for padding.
+func (b *batch) frame() []byte {
+	if b.paged {
+		return b.buf
+	}
+	return slices.Clip(b.buf)
+}
+
 // takes reports whether there is room for an entry, which may be shared.
 func (b *batch) takes(size, frameBytes int, share bool) bool {
 	if share && (!b.shared || len(b.buf)+size > cap(b.buf)) {
@@ -129,7 +140,7 @@ func (l *Lane) newBatch(size int, share bool) *batch {
 	var b *batch
 	switch n := len(l.emptied); {
 	case share:
-		b = &batch{buf: l.piece(headerSize + size), shared: true}
+		b = l.sharedBatch(headerSize + size)
 	case n > 0:
 		b, l.emptied = l.emptied[n-1], l.emptied[:n-1]
 	default:
@@ -140,15 +151,22 @@ func (l *Lane) newBatch(size int, share bool) *batch {
 	return b
 }
 
-// piece is the space of a header with memory for a shared batch behind it. The
-// caller holds mu.
-func (l *Lane) piece(size int) []byte {
-	if cap(l.rest) < max(size, leastShared) {
-		l.rest = l.newPiece(size)
+// sharedBatch is a batch with room for so many bytes. Where the one before was
+// large enough to be written directly this one may be as well. The caller holds
+// mu.
+func (l *Lane) sharedBatch(size int) *batch {
+	b := &batch{shared: true, paged: l.paging}
+	skip := 0
+	if b.paged {
+		skip = toPage(l.rest)
 	}
-	piece := l.rest[:headerSize]
+	if cap(l.rest)-skip < max(size, leastShared) {
+		l.rest, skip = l.newPiece(size), 0
+	}
+	b.buf = l.rest[skip : skip+headerSize]
+	b.paged = b.paged && vfs.Aligned(b.buf)
 	l.rest = nil
-	return piece
+	return b
 }
 
 // newPiece is memory for shared batches. A piece of the usual size comes back
@@ -157,23 +175,30 @@ func (l *Lane) piece(size int) []byte {
 // clear it, or to give it back to the system and ask for it again, page by page.
 // What is not needed for a while is let go.
 func (l *Lane) newPiece(size int) []byte {
-	if size > l.opts.FrameBytes {
+	usual := (l.opts.FrameBytes + pageSize - 1) &^ (pageSize - 1)
+	if size > usual {
 		return make([]byte, 0, size)
 	}
 	first, ok := l.unread.Get().(*byte)
 	if !ok {
-		first = unsafe.SliceData(make([]byte, l.opts.FrameBytes))
+		first = unsafe.SliceData(make([]byte, usual))
 	}
 	runtime.SetFinalizer(first, func(first *byte) { l.unread.Put(first) })
-	return unsafe.Slice(first, l.opts.FrameBytes)[:0]
+	return unsafe.Slice(first, usual)[:0]
 }
 
 // keepRest keeps the memory behind a shared batch that takes no more entries.
 // The caller holds mu.
 func (l *Lane) keepRest(b *batch) {
-	if b.shared {
-		l.rest = b.buf[len(b.buf):]
+	if !b.shared {
+		return
 	}
+	l.rest = b.buf[len(b.buf):]
+	if b.paged { // its padding goes there
+		l.rest = l.rest[:min(toPage(l.rest), cap(l.rest))]
+		l.rest = l.rest[len(l.rest):]
+	}
+	l.paging = l.opener != nil && len(b.buf) >= l.opts.DirectBytes
 }
 
 // reuse empties a batch and keeps it, unless it is shared, or one large entry
