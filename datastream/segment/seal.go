@@ -231,7 +231,7 @@ func (s *Store) writeTable(t *table) ([]*sealed, error) {
 // writeFile writes one file and gives it its name.
 func (s *Store) writeFile(m *sealed) error {
 	temp := m.file.name + tempSuffix
-	out, err := s.fs.Create(temp)
+	out, err := vfs.CreateDirect(s.fs, temp)
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,9 @@ type Store struct {
 	done  chan struct{}  // closed when all goroutines have ended, after Close
 	kick  chan struct{}  // room may have been made: sealing need not wait longer
 
-	order   sync.Mutex // held by one Append at a time: the order of the lane is that of the queue
-	scratch []byte     // an entry, or its head, on its way into the lane; under order
+	order   sync.Mutex       // held by one Append at a time: the order of the lane is that of the queue
+	scratch []byte           // an entry, or the heads of some, on their way into the lane; under order
+	sending []journal.Shared // empty ones, to be used again; under order
 
 	shards shards
 
