@@ -44,7 +44,6 @@ type client struct {
 	conn  *Connection
 	video chan got
 	audio chan got
-	ssrc  chan uint32
 
 	mu      sync.Mutex
 	reports []*rtcp.SenderReport
@@ -55,6 +54,7 @@ type clientOptions struct {
 	engine       webrtc.SettingEngine
 	media        func(*webrtc.MediaEngine) // default: the library's codecs
 	interceptors func(*interceptor.Registry)
+	room         int // units that wait to be read; given: the caller closes the connection
 	noAudio      bool
 	noVideo      bool
 	decoders     map[string]decoder // by media type, instead of the usual ones
@@ -107,8 +107,11 @@ func newClient(t testing.TB, o clientOptions) *client {
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(reg), webrtc.WithSettingEngine(o.engine))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	must(t, err)
-	t.Cleanup(func() { _ = pc.Close() })
-	c := &client{t: t, pc: pc, video: make(chan got, 4096), audio: make(chan got, 4096), ssrc: make(chan uint32, 2)}
+	if o.room == 0 {
+		o.room = 4096
+		t.Cleanup(func() { _ = pc.Close() })
+	}
+	c := &client{t: t, pc: pc, video: make(chan got, o.room), audio: make(chan got, o.room)}
 	recv := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}
 	if !o.noVideo {
 		_, err = pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, recv)
@@ -178,7 +181,6 @@ func (c *client) read(tr *webrtc.TrackRemote, decoders map[string]decoder) {
 	if tr.Kind() == webrtc.RTPCodecTypeAudio {
 		out = c.audio
 	}
-	c.ssrc <- uint32(tr.SSRC())
 	decode := decoders[tr.Codec().MimeType]
 	if decode == nil {
 		decode = decoderOf(c.t, tr.Codec().MimeType)
