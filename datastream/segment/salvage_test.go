@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -349,6 +351,30 @@ func TestMendMiddle(t *testing.T) {
 	_, m = mend([]place{p}, []salvaged{at(9, 9)})
 	if len(m.gaps) != 1 || m.gaps[0].first != p.first || m.gaps[0].last != 9<<16-1 || m.lost != 2 {
 		t.Errorf("gaps %v, %d lost", m.gaps, m.lost)
+	}
+}
+
+// TestNothingThere: a folder with none of the files is refused, and all is well
+// when they are back.
+func TestNothingThere(t *testing.T) {
+	im := newSalvageImage(t)
+	var log bytes.Buffer
+	r, _ := im.copied(t, im.data, &log)
+	dir := filepath.Join(r.dir, "segments")
+	if err := os.Rename(dir, dir+"-aside"); err != nil {
+		t.Fatal(err)
+	}
+	err := r.tryOpen()
+	r.Store = nil
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "none of 2") {
+		t.Fatalf("opened with %v", err)
+	}
+	if err := errors.Join(os.Remove(dir), os.Rename(dir+"-aside", dir)); err != nil {
+		t.Fatal(err)
+	}
+	r.open(t)
+	for stream, want := range im.all {
+		sameRecords(t, fmt.Sprint("stream ", stream), r.readAll(t, Key{Stream: stream}, 100, 1<<20), want)
 	}
 }
 
