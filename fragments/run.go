@@ -65,7 +65,11 @@ func (f *Fragmenter) release(r *run, d int64) {
 	})
 	r.ticks += max(d, 0)
 	r.hold, r.holding = placed{}, false
-	if ticksDuration(r.ticks, int64(r.Track.TimeScale)) >= f.o.PartDuration-time.Millisecond {
+	// To the nearest whole number of units: where time stamps waver, one threshold
+	// at the length itself would make parts of n and of n+1 units in turn, which
+	// differ by more than the parts of a playlist may (RFC 8216bis, 4.4.4.9).
+	length := ticksDuration(r.ticks, int64(r.Track.TimeScale))
+	if length+length/time.Duration(2*len(r.samples)) > f.o.PartDuration {
 		f.cutPart(r)
 	}
 }

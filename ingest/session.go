@@ -248,10 +248,10 @@ func newSession(s *Sessions, name fragments.StreamName, lease fragments.Lease, t
 		live:  s.o.Hub.Publish(name, tracks),
 		meter: newMeter(s.o.Now()),
 	}
-	ss.queue = newCommitQueue(s.o.Sink, lease, s.o.MaxQueued, s.keeper(name), ss.log)
+	ss.queue = newCommitQueue(settling{s.o.Sink, ss.live}, lease, s.o.MaxQueued, s.keeper(name), ss.log)
 	o := s.o.Cut
 	o.Created = lease.Created
-	ss.cut = fragments.NewFragmenter(tracks, o, ss.queue)
+	ss.cut = fragments.NewFragmenter(tracks, o, tee{ss.queue, ss.live})
 	return ss
 }
 

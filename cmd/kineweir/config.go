@@ -113,6 +113,31 @@ type Stream struct {
 	Record    string          `yaml:"record" oneof:"all events"`
 	Before    *duration       `yaml:"before" allow:"none"` // of an event; nil: aroundEvent
 	After     *duration       `yaml:"after" allow:"none"`
+	Motion    MotionConfig    `yaml:"motion"`
+	Detector  DetectorConfig  `yaml:"detector"`
+}
+
+// MotionConfig is the motion detector of a stream. Zero is the default.
+type MotionConfig struct {
+	Enabled     bool     `yaml:"enabled"`
+	Sensitivity int      `yaml:"sensitivity"`
+	FPS         float64  `yaml:"fps"`
+	Quiet       duration `yaml:"quiet"`
+	Zones       zones    `yaml:"zones"`
+}
+
+// DetectorConfig is a detector outside, of a stream. Zero is the default.
+type DetectorConfig struct {
+	Name     string   `yaml:"name"`
+	URL      string   `yaml:"url"`
+	Command  words    `yaml:"command"`
+	FPS      float64  `yaml:"fps"`
+	Width    int      `yaml:"width"`
+	Height   int      `yaml:"height"`
+	Timeout  duration `yaml:"timeout"`
+	MinScore float64  `yaml:"min_score"`
+	Sure     int      `yaml:"sure"`
+	Quiet    duration `yaml:"quiet"`
 }
 
 // aroundEvent is what is recorded before and after an event unless configured.

@@ -176,6 +176,12 @@ func setValue(v reflect.Value, tag reflect.StructTag, text string) error {
 			return err
 		}
 		v.SetInt(n)
+	case reflect.Float64:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(n >= 0 && n < 1e9) {
+			return fmt.Errorf("%q is not a number such as 0.5", text)
+		}
+		v.SetFloat(n)
 	case reflect.String:
 		if words, ok := tag.Lookup("oneof"); ok && !slices.Contains(strings.Fields(words), text) {
 			return fmt.Errorf("%q is none of %s", text, strings.ReplaceAll(words, " ", ", "))

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/kineweir/kineweir/playback/detect"
 )
 
 // duration is a positive span of time as the config file writes it.
@@ -185,4 +187,34 @@ func count(s string) (int64, error) {
 		return 0, fmt.Errorf("%q is not a whole number from 1", s)
 	}
 	return n, nil
+}
+
+// zones are polygons as the config file writes them; see detect.Zone.
+type zones []detect.Zone
+
+// UnmarshalText reads "0,0 1,0 1,0.5; !0.2,0.2 0.4,0.2 0.4,0.4".
+func (z *zones) UnmarshalText(text []byte) error {
+	*z = nil
+	for part := range strings.SplitSeq(string(text), ";") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		rest, ignore := strings.CutPrefix(part, "!")
+		zone := detect.Zone{Ignore: ignore}
+		for pair := range strings.FieldsSeq(rest) {
+			x, y, ok := strings.Cut(pair, ",")
+			px, errX := strconv.ParseFloat(x, 64)
+			py, errY := strconv.ParseFloat(y, 64)
+			if !ok || errX != nil || errY != nil {
+				return fmt.Errorf("%q is no point: write x,y in parts of the picture, such as 0.25,0.5", pair)
+			}
+			zone.Points = append(zone.Points, detect.Point{px, py})
+		}
+		if err := zone.Validate(); err != nil {
+			return fmt.Errorf("zone %q: %w", part, err)
+		}
+		*z = append(*z, zone)
+	}
+	return nil
 }

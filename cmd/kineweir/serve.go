@@ -45,6 +45,7 @@ type server struct {
 	hub      *live.Hub
 	sessions *ingest.Sessions
 	events   eventSink
+	settings *settings
 	images   *image.Maker
 	records  records
 
@@ -98,7 +99,7 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(listenin
 // comes in before there is a place for it. It stops in the opposite order:
 // listeners, publishers, what they left to be written, the index.
 func (s *server) start(ctx context.Context) (listening, error) {
-	for _, start := range []func(context.Context) error{s.forgetful, s.openUsers, s.openRecords, s.openArchive, s.openFeed, s.openSessions, s.openImages, s.openRTSP, s.openWebRTC, s.openWeb} {
+	for _, start := range []func(context.Context) error{s.forgetful, s.openUsers, s.openRecords, s.openArchive, s.openFeed, s.openSettings, s.openSessions, s.openImages, s.openDetectors, s.openRTSP, s.openWebRTC, s.openWeb} {
 		if err := start(ctx); err != nil {
 			return listening{}, err
 		}
@@ -182,7 +183,7 @@ func (s *server) openSessions(context.Context) error {
 	s.hub = live.New()
 	s.sessions = ingest.New(ingest.Options{
 		Hub: s.hub, Sink: s.archive.Writer(), RefuseSecond: s.config.RTSP.SecondPublisher == "refuse",
-		MaxSessions: s.config.Ingest.MaxPublishers, Keep: s.keeping,
+		MaxSessions: s.config.Ingest.MaxPublishers, Keep: s.settings.keeping,
 		Cut: fragments.FragmenterOptions{
 			MinDuration: time.Duration(f.MinDuration), MaxDuration: time.Duration(f.MaxDuration),
 			MaxBytes: int(f.MaxBytes), PartDuration: time.Duration(f.PartDuration),

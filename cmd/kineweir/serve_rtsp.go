@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
 	"github.com/kineweir/kineweir/datastream/journal"
-	"github.com/kineweir/kineweir/datastream/journal/wal"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/ingest/rtsp"
 	"github.com/kineweir/kineweir/web"
@@ -20,7 +17,7 @@ import (
 
 // openRTSP starts the cameras and then the server, which may ask for one.
 func (s *server) openRTSP(ctx context.Context) error {
-	if err := s.openCameras(ctx); err != nil {
+	if err := s.openCameras(); err != nil {
 		return err
 	}
 	c := s.config.RTSP
@@ -93,19 +90,10 @@ func (r cameraRecord) camera(name fragments.StreamName) rtsp.Camera {
 	return rtsp.Camera{Name: name, URL: r.URL, Transport: rtsp.Transport(r.Transport), OnDemand: r.OnDemand}
 }
 
-func (s *server) openCameras(ctx context.Context) error {
-	dir := filepath.Join(s.config.Data, "settings")
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
-		return fmt.Errorf("open the settings: %w", err) // The passwords of cameras are in there.
-	}
-	settings, err := wal.OpenMeta(dir, wal.Options{FS: s.disk, Logger: s.log})
-	if err != nil {
-		return fmt.Errorf("open the settings: %w", err)
-	}
-	s.onStop("settings", func(context.Context) error { return settings.Close() })
+func (s *server) openCameras() error {
 	s.cameras = &cameras{
 		pull:  rtsp.NewCameras(rtsp.CamerasOptions{Publish: rtsp.PublishTo(s.sessions), Hub: s.hub, Logger: s.log}),
-		fixed: map[fragments.StreamName]bool{}, store: settings,
+		fixed: map[fragments.StreamName]bool{}, store: s.settings.store,
 	}
 	s.onStop("cameras", func(context.Context) error { s.cameras.pull.Close(); return nil })
 	for name, c := range s.config.Cameras {
@@ -172,7 +160,7 @@ func (c *cameras) Set(ctx context.Context, cam api.Camera) error {
 	}
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	revision, err := c.revision(cam.Name)
+	revision, err := revisionOf(c.store, cameraPrefix+string(cam.Name))
 	if err == nil {
 		_, err = c.store.Put(ctx, cameraPrefix+string(cam.Name), value, revision)
 	}
@@ -189,7 +177,7 @@ func (c *cameras) Delete(ctx context.Context, name fragments.StreamName) error {
 	}
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	revision, err := c.revision(name)
+	revision, err := revisionOf(c.store, cameraPrefix+string(name))
 	if err == nil && revision > 0 {
 		err = c.store.Delete(ctx, cameraPrefix+string(name), revision)
 	}
@@ -200,13 +188,4 @@ func (c *cameras) Delete(ctx context.Context, name fragments.StreamName) error {
 		return api.ErrNoCamera
 	}
 	return nil
-}
-
-// revision returns that of a camera in the store, 0 when it is not there.
-func (c *cameras) revision(name fragments.StreamName) (uint64, error) {
-	_, revision, err := c.store.Get(cameraPrefix + string(name))
-	if errors.Is(err, journal.ErrAbsent) {
-		return 0, nil
-	}
-	return revision, err
 }

@@ -59,7 +59,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 	where := s.where()
 	native, err := api.New(api.Options{
 		Streams: s.archive, Hub: s.hub, Access: s.users, Tokens: s.users, Deleter: s.archive,
-		Publishers: api.PublishersOf(s.sessions), Cameras: s.cameras, Detections: s.detections, Leases: s.records.meta,
+		Publishers: api.PublishersOf(s.sessions), Cameras: s.cameras, Settings: s.settings, Detections: s.detections, Leases: s.records.meta,
 		CodecString: cmaf.CodecString, Playable: cmaf.Playable,
 		Version: version(), RTSP: hostPort(where.RTSP), RTSPS: hostPort(where.RTSPS),
 	})
@@ -108,7 +108,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 
 func (s *server) media() (*media.Handler, error) {
 	packager, err := hls.New(s.archive, hls.Options{
-		Waker: s.cameras.pull, Log: s.log,
+		Hub: s.hub, Waker: s.cameras.pull, Log: s.log,
 		Live: func(name fragments.StreamName) bool { _, err := s.hub.Live(name); return err == nil },
 	})
 	if err != nil {

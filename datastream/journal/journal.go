@@ -131,13 +131,23 @@ type Lanes interface {
 // Sharer is a Journal whose caller may go on reading what it has appended, where
 // the journal has it, rather than keep a copy of its own.
 type Sharer interface {
-	// AppendShared is Append of an entry whose payload is head and then body.
-	// shared is that payload where the journal keeps it: it may be read from
-	// now on and for as long as anybody likes, and is never modified, neither by
-	// the journal nor by whoever reads it. It is nil when the future has already
+	// AppendShared appends entries in their order, each as Append does, and sets
+	// Future and Payload of each. It may let those of others in between.
+	AppendShared(kind Kind, entries []Shared)
+}
+
+// Shared is an entry for AppendShared and what became of it.
+type Shared struct {
+	Key        string
+	Head, Body []byte // the payload is Head and then Body
+
+	Future Future
+	// Payload is the payload where the journal keeps it: it may be read from now
+	// on and for as long as anybody likes, and is never modified, neither by the
+	// journal nor by whoever reads it. It is nil when the future has already
 	// resolved with an error. Memory is kept in large pieces, of which one is
 	// kept whole while any of its payloads is.
-	AppendShared(kind Kind, key string, head, body []byte) (future Future, shared []byte)
+	Payload []byte
 }
 
 // Stats describes a lane.

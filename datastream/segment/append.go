@@ -57,9 +57,7 @@ func (s *Store) Append(items []Item) *Pending {
 		release(p.entries)
 		return p.refused(err)
 	}
-	for i := range p.entries {
-		s.send(&p.entries[i], &items[i])
-	}
+	s.send(p.entries, items)
 	s.mu.Lock()
 	s.queue = append(s.queue, p)
 	s.work.Signal()
@@ -90,27 +88,55 @@ func (s *Store) admit(bytes int64) error {
 	}
 }
 
-// send puts a record into the lane. A lane that shares has the only copy of it.
-// The caller holds order.
-func (s *Store) send(e *entry, it *Item) {
-	sh := e.shard
-	sh.stamped = max(sh.stamped, it.Arrived)
-	e.arrived = sh.stamped
-	s.scratch = le.AppendUint64(s.scratch[:0], uint64(e.arrived))
-	s.scratch = append(s.scratch, it.Head...)
-	var payload []byte
-	if s.share != nil {
-		e.future, payload = s.share.AppendShared(laneRecord, sh.laneKey, s.scratch, it.Body)
-	} else {
-		s.scratch = append(s.scratch, it.Body...)
-		e.future = s.lane.Append(laneRecord, sh.laneKey, s.scratch)
-		payload = slices.Clone(s.scratch)
+// send stamps records and puts them into the lane. The caller holds order.
+func (s *Store) send(entries []entry, items []Item) {
+	for i := range entries {
+		sh := entries[i].shard
+		sh.stamped = max(sh.stamped, items[i].Arrived)
+		entries[i].arrived = sh.stamped
 	}
-	if payload != nil {
-		e.body = payload[entryHead:]
+	if s.share == nil {
+		s.sendCopies(entries, items)
+		return
 	}
-	if cap(s.scratch) > flushBytes {
-		s.scratch = nil // one large record does not hold on to its room
+	// The lane has the only copy of what it shares.
+	sending := slices.Grow(s.sending, len(items))[:len(items)]
+	heads := s.scratch[:0]
+	for i := range items {
+		start := len(heads)
+		heads = le.AppendUint64(heads, uint64(entries[i].arrived))
+		heads = append(heads, items[i].Head...)
+		sending[i] = journal.Shared{Key: entries[i].shard.laneKey, Head: heads[start:], Body: items[i].Body}
+	}
+	s.share.AppendShared(laneRecord, sending)
+	for i := range sending {
+		entries[i].future = sending[i].Future
+		if payload := sending[i].Payload; payload != nil {
+			entries[i].body = payload[entryHead:]
+		}
+	}
+	clear(sending)
+	s.sending = sending
+	s.keepScratch(heads)
+}
+
+// sendCopies puts copies into the lane. The caller holds order.
+func (s *Store) sendCopies(entries []entry, items []Item) {
+	for i := range entries {
+		e := &entries[i]
+		b := le.AppendUint64(s.scratch[:0], uint64(e.arrived))
+		b = append(append(b, items[i].Head...), items[i].Body...)
+		e.future = s.lane.Append(laneRecord, e.shard.laneKey, b)
+		e.body = slices.Clone(b[entryHead:])
+		s.keepScratch(b)
+	}
+}
+
+// keepScratch keeps a buffer for later, unless one large record made it large.
+func (s *Store) keepScratch(b []byte) {
+	s.scratch = b
+	if cap(b) > flushBytes {
+		s.scratch = nil
 	}
 }
 
@@ -119,6 +145,11 @@ func (s *Store) send(e *entry, it *Item) {
 // are those of the lane. When the context ends first it returns the context's
 // error, and the outcome is unknown.
 func (p *Pending) Wait(ctx context.Context) error {
+	over := ctx.Done()
+	if over == nil { // half the price
+		<-p.done
+		return p.err
+	}
 	select {
 	case <-p.done:
 		return p.err
@@ -127,7 +158,7 @@ func (p *Pending) Wait(ctx context.Context) error {
 	select {
 	case <-p.done:
 		return p.err
-	case <-ctx.Done():
+	case <-over:
 		return context.Cause(ctx)
 	}
 }

@@ -36,6 +36,7 @@ type listed struct {
 	First       journal.Position `json:"first"`
 	Last        journal.Position `json:"last"`
 	LastArrived int64            `json:"last_arrived"`
+	Shards      []byte           `json:"shards,omitempty"` // copy of the directory; files of before have none
 }
 
 // catalog is the list of sealed files as Meta has it.
@@ -181,28 +182,19 @@ func (s *Store) checkLane() error {
 }
 
 // loadFiles opens the listed files, oldest first, so that each shard's extents
-// come in order.
+// come in order. What can not be read of one is said, and missing.
 func (s *Store) loadFiles(ctx context.Context, files []listed, revisions []uint64) error {
-	for i, l := range files {
+	for i := range files {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		f, places, err := openFile(s.fs, s.opts.Dir, identity{s.catalog.state.Store, l.Number})
+		f, places, err := s.openListed(&files[i])
 		if err != nil {
 			return err
 		}
-		if f.size != l.Bytes || f.records != l.Records {
-			return f.damage(0, fmt.Errorf("the file has %d bytes and %d records, it was sealed with %d and %d",
-				f.size, f.records, l.Bytes, l.Records))
-		}
 		f.revision = revisions[i]
 		for j := range places {
-			sh := s.shards.get(places[j].key)
-			if sh.end != (journal.Position{}) && pack(sh.end) > places[j].first || places[j].firstArrived < sh.arrived {
-				return f.damage(f.footer.directory, fmt.Errorf("records of shard %d of stream %d: %w",
-					sh.key.Shard, sh.key.Stream, errOrder))
-			}
-			sh.found(f.extent(&places[j]))
+			s.shards.get(places[j].key).found(f.extent(&places[j]))
 		}
 		s.catalog.live = append(s.catalog.live, f)
 	}

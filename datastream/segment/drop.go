@@ -24,6 +24,10 @@ func (s *Store) maintain() {
 	}
 }
 
+// longestKeep is the longest that any stream keeps its records, in the service as
+// here; a file of which it is not known what was in it is kept for so long.
+const longestKeep = 365 * 24 * time.Hour
+
 // retention asks Keep once per stream.
 type retention struct {
 	keep     func(stream uint64) (time.Duration, bool)
@@ -48,6 +52,9 @@ func (r *retention) of(stream uint64) horizon {
 
 // expired reports whether nothing in a file is kept any more.
 func (r *retention) expired(f *file) bool {
+	if f.unknown && f.lastArrived >= r.now.Add(-longestKeep).UnixMilli() {
+		return false
+	}
 	for _, l := range f.streams {
 		if h := r.of(l.stream); !h.deleted && l.arrived >= h.since {
 			return false

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/kineweir/kineweir/datastream/journal"
@@ -36,6 +37,15 @@ type file struct {
 
 	dropped atomic.Bool // no longer part of the store
 	accused atomic.Bool // damage of it was logged
+
+	// Of a file that is not what it was.
+	absent      bool                   // it was not there when the store was opened
+	unknown     bool                   // others than streams had records in it
+	lastArrived int64                  // of all its records, when unknown
+	lost        atomic.Uint64          // records of it that can not be read
+	mended      atomic.Pointer[mended] // in the place of its own index
+	mending     sync.Mutex
+	told        sync.Map // of gap: those that the log was told of
 }
 
 // lastOf is when the last record of a stream in a file arrived.

@@ -16,9 +16,13 @@ import (
 // bodies together, but at least one if there is one. Records older than their
 // stream is kept are left out. next is where to go on.
 //
-// A *journal.CorruptError says that the records in question are damaged; those
-// before them were returned by earlier calls, and next lies behind the damage
-// for a caller who chooses to go on there. Nothing is left out silently.
+// Records that are damaged, or whose file is not there since the store was opened,
+// are gone for who reads: it would not help anybody to be stopped by them for as
+// long as they are kept. Reading goes on behind them, which is said in the log,
+// once of each gap, and counted in Stats().Gaps each time; nothing is left out
+// without that. An error is one that another attempt may not meet: of the device,
+// or, as a *journal.CorruptError, a file that was there when the store was opened
+// and is missing now. next is then where to try again.
 func (s *Store) Read(k Key, from journal.Position, max, maxBytes int, into []Record) ([]Record, journal.Position, error) {
 	q := query{key: k, from: from, since: s.horizon(k.Stream), left: max, bytes: maxBytes, into: into}
 	if s.closed.Load() {
@@ -44,7 +48,7 @@ func (s *Store) Read(k Key, from journal.Position, max, maxBytes int, into []Rec
 		}
 		switch {
 		case err != nil && q.taken == 0:
-			return q.into, q.behind, err
+			return q.into, q.from, err
 		case err != nil || q.full: // the error is met again by the call that goes on here
 			return q.into, q.from, nil
 		}
@@ -53,15 +57,14 @@ func (s *Store) Read(k Key, from journal.Position, max, maxBytes int, into []Rec
 
 // query is one Read.
 type query struct {
-	key    Key
-	from   journal.Position // at or after which comes the next record
-	since  int64            // records that arrived before are hidden
-	left   int              // records wanted
-	bytes  int              // bytes wanted
-	taken  int
-	into   []Record
-	full   bool
-	behind journal.Position // where to go on after damage
+	key   Key
+	from  journal.Position // at or after which comes the next record
+	since int64            // records that arrived before are hidden
+	left  int              // records wanted
+	bytes int              // bytes wanted
+	taken int
+	into  []Record
+	full  bool
 }
 
 // take adds a record, unless there is no room for it.
@@ -89,31 +92,76 @@ func (q *query) records(records []Record) {
 // readExtent reads from a sealed file. If the file was dropped since it was
 // found, it does nothing: the next step finds what there is instead.
 func (s *Store) readExtent(q *query, x *extent) error {
-	q.behind = unpack(x.last).Next()
-	raw, err := s.open(x.file)
-	if raw == nil {
-		return err
+	raw, index, err := s.part(q.key, x)
+	if raw != nil {
+		defer raw.Close()
 	}
-	defer raw.Close()
-	index, err := x.file.index(raw, x)
-	if err != nil {
-		return s.met(x.file, err)
+	if index == nil || err != nil {
+		return err
 	}
 	for i := index.find(pack(q.from), q.since); i < index.count() && !q.full; i++ {
 		e := index.at(i)
-		q.behind = unpack(e.last).Next()
 		if q.left <= 0 && q.taken > 0 {
 			q.full = true
 			break
 		}
-		if err := q.block(x.file, raw, &e); err != nil {
-			return s.met(x.file, err)
+		if err := s.readBlock(q, x.file, raw, &e); err != nil {
+			return err
 		}
 	}
 	if !q.full {
 		q.from = unpack(x.last).Next()
 	}
 	return nil
+}
+
+// readBlock takes what is wanted of a block, or passes over it if it is missing
+// or damaged.
+func (s *Store) readBlock(q *query, f *file, raw vfs.File, e *block) error {
+	if !e.missing() {
+		err := q.block(f, raw, e)
+		if err == nil || !isDamage(err) {
+			return err
+		}
+		s.met(f, err)
+	}
+	s.tellGap(f, q.key, e.span)
+	if behind := unpack(e.last).Next(); q.from.Less(behind) {
+		q.from = behind
+	}
+	return nil
+}
+
+// part opens a file and finds a shard's part of its index. raw is nil when there
+// is nothing to open, index when the file was dropped since it was found.
+func (s *Store) part(k Key, x *extent) (raw vfs.File, index blocks, err error) {
+	f := x.file
+	m := f.mended.Load()
+	if m != nil && f.absent {
+		if f.dropped.Load() {
+			return nil, nil, nil
+		}
+		return nil, m.index[k], nil
+	}
+	if raw, err = s.open(f); raw == nil {
+		return nil, nil, err
+	}
+	if m == nil {
+		index, err = f.index(raw, x)
+		if err == nil || !isDamage(err) {
+			return raw, index, err
+		}
+		s.met(f, err)
+		if m, err = s.mendIndex(f); err != nil {
+			return raw, nil, err
+		}
+	}
+	return raw, m.index[k], nil
+}
+
+func isDamage(err error) bool {
+	var damage *journal.CorruptError
+	return errors.As(err, &damage)
 }
 
 // find is the first block that may hold a record at or after p that arrived at
@@ -146,6 +194,8 @@ func (q *query) block(f *file, raw vfs.File, e *block) error {
 	return nil
 }
 
+var errMissing = errors.New("the file is missing")
+
 // open opens a file that was found in a shard; nil without an error says that
 // it was dropped since.
 func (s *Store) open(f *file) (vfs.File, error) {
@@ -157,14 +207,15 @@ func (s *Store) open(f *file) (vfs.File, error) {
 		return nil, nil
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, s.met(f, f.damage(0, errors.New("the file is missing")))
+		return nil, s.met(f, f.damage(0, errMissing))
 	}
 	return nil, fmt.Errorf("read segment: %w", err)
 }
 
 // SeekTime finds the first record of a shard that arrived at a time (unix ms) or
 // later and is not older than its stream is kept. When there is none, it
-// answers the position after the last record. Damage is a *journal.CorruptError.
+// answers the position after the last record. Where records are missing or
+// damaged it answers where they begin. Errors are those of Read.
 func (s *Store) SeekTime(k Key, unixMs int64) (journal.Position, error) {
 	if s.closed.Load() {
 		return journal.Position{}, journal.ErrClosed
@@ -197,33 +248,38 @@ func (s *Store) seek(sh *shard, since int64) (journal.Position, error) {
 // seekExtent finds the first record that arrived at since or later in an extent
 // that has one. It finds nothing if the file was dropped.
 func (s *Store) seekExtent(k Key, x *extent, since int64) (p journal.Position, found bool, err error) {
-	raw, err := s.open(x.file)
-	if raw == nil {
+	raw, index, err := s.part(k, x)
+	if raw != nil {
+		defer raw.Close()
+	}
+	if index == nil || err != nil {
 		return p, false, err
 	}
-	defer raw.Close()
-	index, err := x.file.index(raw, x)
-	if err != nil {
-		return p, false, s.met(x.file, err)
+	i := index.find(0, since)
+	if i == index.count() { // the directory says otherwise
+		return unpack(x.first), true, nil
 	}
-	e := index.at(index.find(0, since))
-	if e.firstArrived >= since {
+	e := index.at(i)
+	if e.firstArrived >= since || e.missing() {
 		return unpack(e.first), true, nil
 	}
 	c, err := x.file.block(raw, k, &e)
-	if err != nil {
-		return p, false, s.met(x.file, err)
-	}
-	for c.left > 0 {
-		r, err := c.next()
-		if err != nil {
-			return p, false, s.met(x.file, x.file.damage(e.offset, err))
-		}
-		if r.Arrived >= since {
+	for err == nil && c.left > 0 {
+		var r Record
+		if r, err = c.next(); err == nil && r.Arrived >= since {
 			return r.Position, true, nil
 		}
 	}
-	return p, false, s.met(x.file, x.file.damage(e.offset, errRecords))
+	switch {
+	case err == nil: // the index says otherwise
+		err = x.file.damage(e.offset, errRecords)
+	case errors.Is(err, errRecords):
+		err = x.file.damage(e.offset, err)
+	case !isDamage(err):
+		return p, false, err
+	}
+	s.met(x.file, err)
+	return unpack(e.first), true, nil
 }
 
 // Bounds are the position of the first record that is kept, the position just

@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"time"
 )
@@ -43,6 +44,9 @@ func (s *Store) verify(ctx context.Context, f *file, rate float64) error {
 	})
 	if f.dropped.Load() {
 		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = f.damage(0, errMissing)
 	}
 	return s.met(f, err)
 }

@@ -46,7 +46,7 @@ type sealed struct {
 func (m *sealed) listed() listed {
 	l := listed{
 		Number: m.file.id.number, Class: m.class, Bytes: m.file.size, Records: m.file.records,
-		First: journal.Position{Frame: math.MaxUint64},
+		First: journal.Position{Frame: math.MaxUint64}, Shards: encodePlaces(m.places),
 	}
 	for i := range m.places {
 		p := &m.places[i]
@@ -231,7 +231,7 @@ func (s *Store) writeTable(t *table) ([]*sealed, error) {
 // writeFile writes one file and gives it its name.
 func (s *Store) writeFile(m *sealed) error {
 	temp := m.file.name + tempSuffix
-	out, err := s.fs.Create(temp)
+	out, err := vfs.CreateDirect(s.fs, temp)
 	if err != nil {
 		return err
 	}

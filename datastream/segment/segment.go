@@ -11,8 +11,8 @@
 // grown to Options.MemBytes, and the lane is then trimmed.
 //
 // The package knows streams and shards as numbers. It never looks into a
-// record, never changes one, never repairs damage, and closes neither the lane
-// nor the Meta it was given.
+// record, never changes one, never changes a damaged file, and closes neither the
+// lane nor the Meta it was given.
 package segment
 
 import (
@@ -112,6 +112,9 @@ type Stats struct {
 	MemBytes  int64 // in memory, counted as for Options.MemBytes
 	Waiting   int   // full tables that wait to be sealed
 	Queued    int64 // bytes appended and not yet visible
+	Broken    int   // sealed files of which records can not be read
+	Lost      int64 // those records; blocks that were found damaged since the opening are not among them
+	Mended    int   // sealed files whose index is damaged, and was made anew of their records
 
 	// Since this opening.
 	Appended uint64 // records made visible
@@ -122,6 +125,7 @@ type Stats struct {
 	Dropped  uint64 // sealed files dropped
 	Scrubbed uint64 // bytes verified
 	Damaged  uint64 // times that damage was met
+	Gaps     uint64 // times that a read went on behind records that can not be read
 
 	NoRoom bool  // sealing waits for room on the device
 	Err    error // what ended the store, or nil

@@ -29,8 +29,9 @@ type Store struct {
 	done  chan struct{}  // closed when all goroutines have ended, after Close
 	kick  chan struct{}  // room may have been made: sealing need not wait longer
 
-	order   sync.Mutex // held by one Append at a time: the order of the lane is that of the queue
-	scratch []byte     // an entry, or its head, on its way into the lane; under order
+	order   sync.Mutex       // held by one Append at a time: the order of the lane is that of the queue
+	scratch []byte           // an entry, or the heads of some, on their way into the lane; under order
+	sending []journal.Shared // empty ones, to be used again; under order
 
 	shards shards
 
@@ -56,7 +57,7 @@ type Store struct {
 
 // counters are the parts of Stats that count since the opening.
 type counters struct {
-	appended, replayed, refused, seals, sealed, dropped, scrubbed, damaged atomic.Uint64
+	appended, replayed, refused, seals, sealed, dropped, scrubbed, damaged, gaps atomic.Uint64
 }
 
 const (
@@ -75,8 +76,10 @@ const (
 
 // Open opens the store, or makes one: it reads the directories of the sealed
 // files, removes files that were never finished or dropped, and replays what
-// the lane holds and no file does. Files or a lane that do not fit each other
-// are a *journal.CorruptError.
+// the lane holds and no file does. A sealed file that is missing, or does not
+// read as it was written, is said in the log and in Stats, and its records are
+// served as far as they are there. A lane that does not fit the list of files is
+// a *journal.CorruptError.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -145,12 +148,18 @@ func (s *Store) Stats() Stats {
 		Shards:   s.shards.len(),
 		Appended: s.count.appended.Load(), Replayed: s.count.replayed.Load(), Refused: s.count.refused.Load(),
 		Seals: s.count.seals.Load(), Sealed: s.count.sealed.Load(), Dropped: s.count.dropped.Load(),
-		Scrubbed: s.count.scrubbed.Load(), Damaged: s.count.damaged.Load(),
+		Scrubbed: s.count.scrubbed.Load(), Damaged: s.count.damaged.Load(), Gaps: s.count.gaps.Load(),
 	}
 	for _, f := range s.catalog.files() {
 		st.Files++
 		st.FileBytes += f.size
 		st.Records += int64(f.records)
+		if lost := f.lost.Load(); lost > 0 {
+			st.Broken++
+			st.Lost += int64(lost)
+		} else if f.mended.Load() != nil {
+			st.Mended++
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -49,6 +50,7 @@ type rig struct {
 	dir  string
 	fs   vfs.FS
 	mem  int64
+	log  *slog.Logger
 	lane *wal.Lane
 	meta *wal.Store
 }
@@ -79,7 +81,7 @@ func (r *rig) tryOpen() (err error) {
 		return errors.Join(err, r.lane.Close())
 	}
 	r.Store, err = Open(context.Background(), Options{
-		Lane: r.lane, Meta: r.meta, FS: r.fs, Dir: filepath.Join(r.dir, "segments"), MemBytes: r.mem, Keep: r.Keep,
+		Lane: r.lane, Meta: r.meta, FS: r.fs, Dir: filepath.Join(r.dir, "segments"), MemBytes: r.mem, Keep: r.Keep, Logger: r.log,
 	})
 	if err != nil {
 		return errors.Join(err, r.lane.Close(), r.meta.Close())

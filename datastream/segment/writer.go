@@ -8,7 +8,10 @@ import (
 	"github.com/kineweir/kineweir/datastream/journal/vfs"
 )
 
-// flushBytes is how much is gathered before it is written.
+// flushBytes is how much is gathered before it is written. The files are
+// written past the page cache where that can be done: a table takes as much
+// memory there as it had here, to be found at the speed of all that comes in,
+// and most of it is never read while it is there.
 const flushBytes = 1 << 20
 
 // ahead is how much may be on its way to the device.
@@ -27,7 +30,7 @@ type writer struct {
 }
 
 func newWriter(out vfs.File, id identity, class int) *writer {
-	w := &writer{out: out, id: id, buf: make([]byte, 0, flushBytes+2*blockBytes)}
+	w := &writer{out: out, id: id, buf: vfs.DirectBuffer(flushBytes + 2*blockBytes)}
 	w.buf = appendHeader(w.buf, id, class)
 	return w
 }
@@ -64,8 +67,10 @@ func spanOf(records []Record) span {
 // block encodes a block of as many records as fit, at least one, and returns
 // how many they were.
 func (w *writer) block(k Key, records []Record) int {
+	w.room(max(blockBytes, blockHead+maxRecordHead+len(records[0].Body)))
 	start := len(w.buf)
-	b := append(w.buf, make([]byte, blockHead)...)
+	b := w.buf[:start+blockHead]
+	clear(b[start:])
 	position, arrived := pack(records[0].Position), records[0].Arrived
 	n := 0
 	for n < len(records) {
@@ -97,16 +102,34 @@ func (w *writer) block(k Key, records []Record) int {
 	return n
 }
 
-// flush writes what was gathered and sends it on its way to the device. It waits
-// when more than ahead is on its way: a table never stands in the way of the
-// lane with more than that.
+// room makes room for so many bytes behind what was gathered.
+func (w *writer) room(size int) {
+	if cap(w.buf)-len(w.buf) < size {
+		w.buf = append(vfs.DirectBuffer(max(2*cap(w.buf), len(w.buf)+size)), w.buf...)
+	}
+}
+
+// flush writes what was gathered, but for what does not fill the last page, and
+// sends it on its way to the device.
 func (w *writer) flush() error {
-	if _, err := w.out.WriteAt(w.buf, w.base); err != nil {
+	whole := len(w.buf) &^ (vfs.DirectAlign - 1)
+	rest := w.buf[whole:]
+	if err := w.write(w.buf[:whole]); err != nil {
+		return err
+	}
+	w.buf = append(w.buf[:0], rest...)
+	return nil
+}
+
+// write writes what comes next. Where the page cache has it, it waits when more
+// than ahead is on its way to the device: a table never stands in the way of the
+// lane with more than that.
+func (w *writer) write(b []byte) error {
+	if _, err := w.out.WriteAt(b, w.base); err != nil {
 		return err
 	}
 	begun := w.base
-	w.base += int64(len(w.buf))
-	w.buf = w.buf[:0]
+	w.base += int64(len(b))
 	p, ok := w.out.(vfs.Pusher)
 	if !ok {
 		return nil
@@ -126,6 +149,7 @@ func (w *writer) flush() error {
 // the footer and the length of the file.
 func (w *writer) finish() (footer, int64, error) {
 	f := footer{shards: uint32(len(w.places)), index: uint64(w.base) + uint64(len(w.buf)), records: w.total}
+	w.room(len(w.index) + len(w.places)*dirSize + footerSize)
 	w.buf = append(w.buf, w.index...)
 	f.directory = f.index + uint64(len(w.index))
 	start := len(w.buf)
@@ -137,6 +161,9 @@ func (w *writer) finish() (footer, int64, error) {
 	f.length = f.directory + uint64(len(directory)) + footerSize
 	w.buf = f.appendTo(w.buf, w.id)
 	if err := w.flush(); err != nil {
+		return footer{}, 0, err
+	}
+	if err := w.write(w.buf); err != nil {
 		return footer{}, 0, err
 	}
 	return f, int64(f.length), w.out.Sync()

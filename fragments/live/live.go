@@ -4,8 +4,11 @@
 // It owns the cache of the current group of pictures, from which a new
 // subscriber starts at once, and one bounded queue per subscriber. A publisher
 // never waits: a subscriber whose queue is full loses what is queued and
-// resumes at the next key frame, and its losses are counted. Access units are
-// shared, never copied, and nothing here is ever the way to the archive.
+// resumes at the next key frame, and its losses are counted. It also keeps the
+// newest fragments of each stream as they are cut, part by part ([Recent]), so
+// that low-latency playlists never wait for a disk or a bucket. Access units and
+// the bytes of parts are shared, never copied, and nothing here is ever the way
+// to the archive.
 package live
 
 import (
@@ -40,6 +43,7 @@ type Hub struct {
 	mu      sync.Mutex // guards the fields below
 	streams map[fragments.StreamName]*Publisher
 	waiters map[fragments.StreamName]chan struct{} // closed at the next Publish
+	recent  map[fragments.StreamName]*Recent
 }
 
 // New returns a Hub without streams.
@@ -47,14 +51,22 @@ func New() *Hub {
 	return &Hub{
 		streams: map[fragments.StreamName]*Publisher{},
 		waiters: map[fragments.StreamName]chan struct{}{},
+		recent:  map[fragments.StreamName]*Recent{},
 	}
 }
 
 // Publish makes name live with the given tracks. The caller sees to it that a
 // stream has one publisher at a time: an earlier one's subscribers get ErrEnded.
 func (h *Hub) Publish(name fragments.StreamName, tracks []*fragments.Track) *Publisher {
-	p := &Publisher{hub: h, name: name, tracks: slices.Clone(tracks), started: time.Now(), subs: map[*Subscription]struct{}{}}
+	p := &Publisher{
+		hub: h, name: name, tracks: slices.Clone(tracks), lead: leading(tracks), started: time.Now(), subs: map[*Subscription]struct{}{},
+	}
 	h.mu.Lock()
+	if p.recent = h.recent[name]; p.recent == nil {
+		p.recent = &Recent{}
+		h.recent[name] = p.recent
+	}
+	p.recent.take(p)
 	old := h.streams[name]
 	h.streams[name] = p
 	if w := h.waiters[name]; w != nil {
@@ -124,11 +136,13 @@ func (h *Hub) Subscribe(name fragments.StreamName, o SubscribeOptions) (*Subscri
 	return p.subscribe(o)
 }
 
-// Publisher feeds one live stream. Write and Close are called by one goroutine;
-// the other methods by any.
+// Publisher feeds one live stream. Write, Close and the methods of
+// fragments.Cutter are called by one goroutine; the others by any.
 type Publisher struct {
 	hub     *Hub
 	name    fragments.StreamName
+	lead    int // ID of the leading track
+	recent  *Recent
 	started time.Time
 	dropped atomic.Int64 // over all subscribers, past ones too
 
@@ -215,7 +229,20 @@ func (p *Publisher) Close() {
 		delete(p.hub.streams, p.name)
 	}
 	p.hub.mu.Unlock()
+	p.recent.leave(p, func() { p.hub.forget(p.name, p.recent) })
 	p.end()
+}
+
+// forget lets go of what is kept of a stream, unless somebody publishes it
+// again.
+func (h *Hub) forget(name fragments.StreamName, r *Recent) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.owner == nil && h.recent[name] == r {
+		delete(h.recent, name)
+	}
 }
 
 func (p *Publisher) end() {

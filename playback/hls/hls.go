@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/playback"
 )
 
@@ -19,6 +21,9 @@ var (
 	ErrNothing = errors.New("nothing is recorded there")
 	ErrNotLive = errors.New("stream is not live")
 	ErrOutside = errors.New("fragment is outside the range that was asked for")
+	// ErrLate: what was asked for ahead of time has not come within the time that
+	// may be waited for it (RFC 8216bis, 6.2.5.2).
+	ErrLate = errors.New("the publisher sends nothing: what was waited for has not come")
 )
 
 // Archive is what HLS asks of the archive.
@@ -54,6 +59,9 @@ type Options struct {
 	EndGrace time.Duration
 	MaxRows  int // kept in the caches, about 120 bytes each; default 1,000,000
 
+	// Hub has the newest fragments in memory, in parts: with it live playlists are
+	// low-latency ones. Nil: they are of what the archive shows.
+	Hub   *live.Hub
 	Waker Waker                                // nil: no stream is on demand
 	Live  func(name fragments.StreamName) bool // whether somebody publishes it now; nil: when it is being recorded
 	Now   func() time.Time                     // default time.Now
@@ -106,7 +114,8 @@ type Packager struct {
 
 	mu    sync.Mutex // guards the fields below
 	lines map[lineKey]*shared
-	uses  int64 // counts, to find the timeline that has not been used for longest
+	uses  int64     // counts, to find the timeline that has not been used for longest
+	zips  sync.Pool // of *gzip.Writer
 }
 
 // New returns a Packager that reads src.
@@ -118,9 +127,20 @@ func New(src Archive, o Options) (*Packager, error) {
 	return &Packager{src: src, o: o, lines: map[lineKey]*shared{}}, nil
 }
 
-// Playlist returns the multivariant or media playlist that r asks for. A live
-// playlist of a stream that has just begun waits for its first fragment.
+// Playlist returns the text of the playlist that r asks for; see [Packager.List].
 func (p *Packager) Playlist(ctx context.Context, name fragments.StreamName, r Request) ([]byte, error) {
+	l, err := p.List(ctx, name, r)
+	if err != nil {
+		return nil, err
+	}
+	return l.Text, nil
+}
+
+// List returns the multivariant or media playlist that r asks for. A live
+// playlist of a stream that has just begun waits for its first fragment; one
+// that is asked for ahead of time waits until it is there, or ErrLate. Those who
+// ask for the same live playlist at the same time share it.
+func (p *Packager) List(ctx context.Context, name fragments.StreamName, r Request) (*List, error) {
 	if r.Window > p.o.MaxWindow {
 		return nil, &playback.ParamError{
 			Name: "window", Value: fmt.Sprint(int(r.Window.Seconds())),
@@ -139,10 +159,18 @@ func (p *Packager) Playlist(ctx context.Context, name fragments.StreamName, r Re
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	if r.Kind == Multivariant {
-		return p.multivariant(name, s, &r)
+	if r.Live && r.Kind == Media {
+		return p.liveList(name, s, &r)
 	}
-	return p.media(name, s, &r)
+	write := p.media
+	if r.Kind == Multivariant {
+		write = p.multivariant
+	}
+	text, err := write(name, s, &r)
+	if err != nil {
+		return nil, err
+	}
+	return p.newList(text), nil
 }
 
 func (p *Packager) wake(ctx context.Context, name fragments.StreamName) error {
@@ -178,10 +206,16 @@ func (p *Packager) joinFor(r playback.Range) time.Duration {
 	return min((span/joinedRows + time.Second - 1).Truncate(time.Second), maxJoin)
 }
 
-func (p *Packager) multivariant(name fragments.StreamName, s *shared, r *Request) ([]byte, error) {
+func (p *Packager) multivariant(name fragments.StreamName, s *shared, r *Request) (text []byte, err error) {
+	// Of the open fragment it is not known yet which tracks it has.
+	open := s.t.tentative != nil
+	s.t.retract()
+	if open {
+		defer func() { err = cmp.Or(err, s.t.appendOpen(entryOf(s.state.Open))) }()
+	}
 	from, _ := s.view(p, r)
 	if r.Live {
-		from = max(from, len(s.t.rows)-liveTracks)
+		from = s.t.offered(from)
 	}
 	v := s.t.choose(from, r.Live, r.Video)
 	if r.Video != 0 && v.video == nil {
@@ -197,6 +231,9 @@ func (p *Packager) multivariant(name fragments.StreamName, s *shared, r *Request
 // offered live: one that has gone for good would keep players waiting for it.
 const liveTracks = 5
 
+// offered returns from which row on tracks are looked for that are offered live.
+func (t *timeline) offered(from int) int { return max(from, len(t.rows)-liveTracks) }
+
 func (p *Packager) media(name fragments.StreamName, s *shared, r *Request) ([]byte, error) {
 	l := s.t.line(r.Track)
 	if l == nil {
@@ -206,7 +243,13 @@ func (p *Packager) media(name fragments.StreamName, s *shared, r *Request) ([]by
 	m.from, m.to = s.view(p, r)
 	switch {
 	case r.Live:
+		if s.state != nil && s.state.Live {
+			m.low = s.lowLatency(&m, r)
+		}
 		m.start = s.t.liveStart(m.from, m.to)
+		if m.low != nil && l.part > 0 {
+			m.start.offset = max(m.start.offset, -3*time.Duration(l.part))
+		}
 	case s.vod:
 		m.typ = "VOD"
 	default:

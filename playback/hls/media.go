@@ -24,6 +24,7 @@ type media struct {
 	born     int64
 	query    []byte           // behind every segment
 	kept     fragments.Number // fragments before this one are no longer kept
+	low      *lowLatency      // nil: no parts
 }
 
 // startAt is where a player shall begin: seconds from the first row, or, when
@@ -39,8 +40,16 @@ func (m *media) append(b []byte) []byte {
 	b = slices.Grow(b, 512+(m.to-m.from)*(160+len(m.query)))
 	b = m.appendHead(b)
 	at := place{mapped: missing, known: m.l.known(m.from)}
-	for i := m.from; i < m.to; i++ {
+	first := m.from
+	if m.low != nil && m.low.skip > 0 {
+		b = m.appendSkip(b, &at)
+		first += m.low.skip
+	}
+	for i := first; i < m.to; i++ {
 		b = m.appendRow(b, i, &at)
+	}
+	if m.low != nil {
+		b = m.low.appendTail(b, m)
 	}
 	if m.ended {
 		b = append(b, "#EXT-X-ENDLIST\n"...)
@@ -52,7 +61,11 @@ func (m *media) appendHead(b []byte) []byte {
 	number := func(tag string, v int64) {
 		b = append(strconv.AppendInt(append(b, tag...), v, 10), '\n')
 	}
-	b = append(b, "#EXTM3U\n"+version...)
+	if m.low != nil {
+		b = m.low.appendHead(append(b, "#EXTM3U\n"+lowVersion...), m)
+	} else {
+		b = append(b, "#EXTM3U\n"+version...)
+	}
 	number("#EXT-X-TARGETDURATION:", m.t.target)
 	number("#EXT-X-MEDIA-SEQUENCE:", m.t.seq+int64(m.from))
 	if m.typ == "" {
@@ -90,17 +103,28 @@ type place struct {
 	known  int32 // last configuration the track had, or else the first it will have
 }
 
-// appendRow writes one segment.
-func (m *media) appendRow(b []byte, i int, at *place) []byte {
+// look moves at on to row i: fill is whether it is silence that has to be
+// written, gap whether it has nothing.
+func (m *media) look(i int, at *place) (fill, gap bool) {
 	r, c := &m.t.rows[i], &m.l.cells[i]
-	if i > m.from && r.disc {
-		b = append(b, "#EXT-X-DISCONTINUITY\n"...)
-	}
 	if c.config != missing {
 		at.known = c.config
 	}
-	fill := c.config == missing && at.known != missing && m.l.configs[at.known].fill && c.start >= 0
-	gap := c.config == missing && !fill || r.number.Less(m.kept)
+	fill = c.config == missing && at.known != missing && m.l.configs[at.known].fill && c.start >= 0
+	return fill, c.config == missing && !fill || r.number.Less(m.kept) || r.lost
+}
+
+// appendRow writes one segment, or the parts of the one that is open.
+func (m *media) appendRow(b []byte, i int, at *place) []byte {
+	r, c := &m.t.rows[i], &m.l.cells[i]
+	open := i >= m.t.closed()
+	if open && (m.low == nil || c.config == missing) {
+		return b
+	}
+	if i > m.from && r.disc {
+		b = append(b, "#EXT-X-DISCONTINUITY\n"...)
+	}
+	fill, gap := m.look(i, at)
 	if !gap && at.known != at.mapped {
 		b = append(b, `#EXT-X-MAP:URI="`...)
 		b = appendInit(appendBorn(b, m.born), m.l.configs[at.known].hash)
@@ -109,6 +133,12 @@ func (m *media) appendRow(b []byte, i int, at *place) []byte {
 	}
 	b = append(b, "#EXT-X-PROGRAM-DATE-TIME:"...)
 	b = appendDate(b, r.stamp+c.start-r.start)
+	if m.low != nil && !gap && !fill && i >= m.low.parts {
+		b = m.low.appendParts(b, m, i)
+	}
+	if open {
+		return b
+	}
 	if gap {
 		b = append(b, "#EXT-X-GAP\n"...)
 	}
@@ -120,13 +150,17 @@ func (m *media) appendRow(b []byte, i int, at *place) []byte {
 		f := &m.l.configs[at.known]
 		b = appendFill(b, f.hash, ticks(c.start, f.timeScale()), ticks(c.duration, f.timeScale()))
 	} else {
-		lead := int64(0)
-		if c.lead > 0 {
-			lead = ticks(c.lead, m.l.configs[c.config].timeScale())
-		}
-		b = appendSegment(b, m.l.id, r.number, int(r.count), lead)
+		b = appendSegment(b, m.l.id, r.number, int(r.count), m.l.leadTicks(i))
 	}
 	return append(append(b, m.query...), '\n')
+}
+
+// leadTicks returns the silence that cell i begins with.
+func (l *line) leadTicks(i int) int64 {
+	if l.cells[i].lead <= 0 {
+		return 0
+	}
+	return ticks(l.cells[i].lead, l.configs[l.cells[i].config].timeScale())
 }
 
 // known returns the configuration that silence before row i continues: that of

@@ -20,6 +20,7 @@ import (
 //	<born>/init-<config>.mp4                   initialisation segment
 //	<born>/<track>-<epoch>-<counter>.m4s       one fragment; "-<count>" more: several joined;
 //	                                           "-<count>-<lead>": silence comes first, in ticks
+//	<born>/<track>-<epoch>-<counter>-p<part>.m4s  part of one fragment, from 0
 //	<born>/fill-<config>-<start>-<length>.m4s  silence; decode time and length in ticks
 //
 // <born> is when the stream was created, so that the segments of a stream that
@@ -35,6 +36,7 @@ const (
 	Init
 	Segment
 	Fill
+	Part
 )
 
 // Request is a URL under /hls/<stream>/, read. Token is not read from the URL:
@@ -48,6 +50,7 @@ type Request struct {
 	Window time.Duration // live: how far back; 0: the default
 	Range  playback.Range
 	Join   time.Duration // fragments are joined up to this length; 0: never
+	Ahead  Ahead         // live media playlists
 	Video  int           // multivariant: the video track to play; 0: the first
 
 	Track  int              // media playlists and segments
@@ -58,6 +61,17 @@ type Request struct {
 	Lead   int64 // segments: ticks of silence that come before them
 	Start  int64 // fill: ticks
 	Length int64 // fill: ticks
+	Part   int   // parts: which of its fragment, from 0
+}
+
+// Ahead are the delivery directives of a live media playlist (RFC 8216bis,
+// 6.2.5). The zero value asks for the playlist as it is.
+type Ahead struct {
+	Wait     bool  // until the playlist has the segment Sequence, or a part of it
+	Sequence int64 // media sequence number
+	WaitPart bool
+	Part     int
+	Skip     bool // leave out the older segments, which the player has
 }
 
 // ErrNoName is returned for a name that no playlist contains.
@@ -104,7 +118,33 @@ func (r *Request) parseLive(q url.Values) error {
 		}
 		r.Window = time.Duration(n) * time.Second
 	}
+	if r.Kind == Media {
+		if err := r.Ahead.parse(q); err != nil {
+			return err
+		}
+	}
 	return r.parseVideo(q)
+}
+
+// parse reads _HLS_msn, _HLS_part and _HLS_skip.
+func (a *Ahead) parse(q url.Values) (err error) {
+	msn, part := q.Get("_HLS_msn"), q.Get("_HLS_part")
+	if a.Wait, a.WaitPart = msn != "", part != ""; a.Wait {
+		if a.Sequence, err = strconv.ParseInt(msn, 10, 64); err != nil || a.Sequence < 0 {
+			return &playback.ParamError{Name: "_HLS_msn", Value: msn, Reason: "write a media sequence number"}
+		}
+	}
+	if a.WaitPart {
+		n, err := strconv.ParseUint(part, 10, 31)
+		if err != nil {
+			return &playback.ParamError{Name: "_HLS_part", Value: part, Reason: "write which part of the segment, from 0"}
+		}
+		if a.Part = int(n); !a.Wait {
+			return &playback.ParamError{Name: "_HLS_part", Value: part, Reason: "write _HLS_msn too: the segment that the part belongs to"}
+		}
+	}
+	a.Skip = q.Get("_HLS_skip") == "YES" || q.Get("_HLS_skip") == "v2"
+	return nil
 }
 
 func (r *Request) parseRange(q url.Values) (err error) {
@@ -158,8 +198,8 @@ func parseSegment(dir, file string, q url.Values) (Request, error) {
 	return r, nil
 }
 
-// parseMedia reads track-epoch-counter[-count[-lead]] or
-// fill-config-start-length.
+// parseMedia reads track-epoch-counter[-count[-lead]], track-epoch-counter-pN
+// or fill-config-start-length.
 func (r *Request) parseMedia(f []string) (ok bool) {
 	if len(f) == 4 && f[0] == "fill" {
 		r.Kind = Fill
@@ -181,6 +221,11 @@ func (r *Request) parseMedia(f []string) (ok bool) {
 		return false
 	}
 	r.Number = fragments.Number{Epoch: epoch, Counter: counter}
+	if part, ok := strings.CutPrefix(f[len(f)-1], "p"); ok && len(f) == 4 {
+		n, err := strconv.ParseUint(part, 10, 31)
+		r.Kind, r.Part = Part, int(n)
+		return err == nil && strconv.FormatUint(n, 10) == part
+	}
 	least := uint64(2) // one name for one content
 	if len(f) == 5 {
 		least = 1
@@ -279,6 +324,12 @@ func appendSegment(b []byte, track int, n fragments.Number, count int, lead int6
 		b = strconv.AppendInt(b, lead, 10)
 	}
 	return append(b, ".m4s"...)
+}
+
+func appendPart(b []byte, track int, n fragments.Number, part int) []byte {
+	b = appendSegment(b, track, n, 1, 0)
+	b = append(b[:len(b)-len(".m4s")], "-p"...)
+	return append(strconv.AppendInt(b, int64(part), 10), ".m4s"...)
 }
 
 func appendFill(b []byte, c fragments.ConfigHash, start, length int64) []byte {

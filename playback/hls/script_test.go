@@ -15,6 +15,7 @@ import (
 
 	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/fragments"
+	memory "github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/playback/hls"
 	"github.com/kineweir/kineweir/playback/playbacktest"
 )
@@ -40,6 +41,12 @@ var rewrite = flag.Bool("rewrite", false, "write what the playlists are into tes
 //	epoch N                        of the numbers that follow
 //	now D                          the clock stands D after the creation; else at the end of the newest fragment
 //	ended, deleted N, recreate TIME
+//	publish, leave                 a session begins, ends
+//	begin [gap=D] [dep] [disc]     a fragment opens, live
+//	part [x=N] [long=D] [-a]       N parts of it, 200 ms or D long, without those of track a
+//	end                            it closes
+//	live [N]                       N fragments of five parts
+//	shown [N], dropped [N]         the archive shows the oldest N that are closed, or never will
 //	get PATH                       a playlist; an error is shown as such
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -102,12 +109,14 @@ type script struct {
 	letters  []string
 	tracks   map[string]*fragments.Track
 	output   string
+	live     liveScript
 }
 
 func newScript(t *testing.T) *script {
 	s := &script{t: t, archive: playbacktest.New(), number: fragments.Number{Epoch: 1}, lag: time.Second, tracks: map[string]*fragments.Track{}}
+	s.live.hub = memory.New()
 	var err error
-	s.packager, err = hls.New(s.archive, hls.Options{Now: func() time.Time { return s.now }, MaxSegments: 1000, StartTimeout: 20 * time.Millisecond})
+	s.packager, err = hls.New(s.archive, hls.Options{Hub: s.live.hub, Now: func() time.Time { return s.now }, MaxSegments: 1000, StartTimeout: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +157,8 @@ func (s *script) command(file string, n int, line string) {
 		s.archive.Recording(s.name, false)
 	case "deleted":
 		s.archive.Delete(s.name, integer(f[1]))
+	case "publish", "leave", "begin", "part", "end", "live", "shown", "dropped":
+		s.liveCommand(f)
 	case "get":
 		s.get(f[1])
 	default:

@@ -20,8 +20,9 @@ type Content struct {
 	Data []byte
 }
 
-// Content returns what r, an Init, Segment or Fill, asks for. The error is
-// archive.ErrNoStream, archive.ErrNoFragment, ErrOutside or one of reading.
+// Content returns what r, an Init, Segment, Part or Fill, asks for. A part that
+// is the next one to come is waited for. The error is archive.ErrNoStream,
+// archive.ErrNoFragment, ErrOutside, ErrLate or one of reading.
 func (p *Packager) Content(ctx context.Context, name fragments.StreamName, r Request) (*Content, error) {
 	info, err := p.src.Stream(name)
 	if err != nil {
@@ -37,6 +38,8 @@ func (p *Packager) Content(ctx context.Context, name fragments.StreamName, r Req
 		return p.fill(name, &r)
 	case Segment:
 		return p.segment(ctx, name, &r)
+	case Part:
+		return p.part(ctx, name, &r)
 	}
 	return nil, ErrNoName
 }
@@ -59,7 +62,7 @@ func (p *Packager) init(name fragments.StreamName, h fragments.ConfigHash) (*Con
 
 // playable returns the configuration h, or says why it cannot be played.
 func (p *Packager) playable(name fragments.StreamName, h fragments.ConfigHash) (*fragments.Track, error) {
-	t, err := p.src.Track(name, h)
+	t, err := p.track(name, h)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +82,9 @@ func mimeType(k fragments.Kind) string {
 // segment returns the runs of one track of r.Count fragments, one after the
 // other, and the silence before them.
 func (p *Packager) segment(ctx context.Context, name fragments.StreamName, r *Request) (*Content, error) {
+	if f := p.held(name, r); f != nil {
+		return p.segmentFrom(ctx, name, f, r)
+	}
 	first, err := p.src.Entry(ctx, name, r.Number)
 	if err != nil {
 		return nil, err
@@ -94,7 +100,7 @@ func (p *Packager) segment(ctx context.Context, name fragments.StreamName, r *Re
 			return nil, err
 		}
 	}
-	c := &Content{ETag: fmt.Sprintf(`"%d-%d-%d-%d-%d-%d"`, r.Born, r.Track, r.Number.Epoch, r.Number.Counter, r.Count, r.Lead)}
+	c := &Content{ETag: r.segmentTag()}
 	lead := r.Lead
 	for _, e := range entries {
 		kind, data, err := p.run(ctx, name, e, r.Track, lead)
@@ -159,61 +165,90 @@ func (p *Packager) following(ctx context.Context, name fragments.StreamName, fir
 // run returns one run as it is played: its decode times counted from the
 // creation of the stream, PCM as FLAC, and so many ticks of silence before it.
 func (p *Packager) run(ctx context.Context, name fragments.StreamName, e *archive.Entry, track int, lead int64) (fragments.Kind, []byte, error) {
+	i, err := runOf(name, e, track)
+	if err != nil {
+		return 0, nil, err
+	}
+	data, err := p.runBytes(ctx, name, e, i)
+	if err != nil {
+		return 0, nil, err
+	}
+	data, err = p.played(ctx, name, e, i, data, lead)
+	return e.Runs[i].Kind, data, err
+}
+
+func runOf(name fragments.StreamName, e *archive.Entry, track int) (int, error) {
 	i := slices.IndexFunc(e.Runs, func(r archive.EntryRun) bool { return r.Track == track })
 	if i < 0 {
-		return 0, nil, fmt.Errorf("stream %s, fragment %s has nothing of track %d: %w", name, e.Number, track, archive.ErrNoFragment)
+		return 0, fmt.Errorf("stream %s, fragment %s has nothing of track %d: %w", name, e.Number, track, archive.ErrNoFragment)
 	}
+	return i, nil
+}
+
+// runBytes returns a run of the archive as it was cut: its decode times counted
+// from the creation of the stream. The bytes are the caller's.
+func (p *Packager) runBytes(ctx context.Context, name fragments.StreamName, e *archive.Entry, i int) ([]byte, error) {
+	data, err := p.src.ReadRun(ctx, name, e, i)
+	if err != nil {
+		return nil, err
+	}
+	if err := cmaf.Rebase(data, e.BaseTicks(e.Runs[i].TimeScale)); err != nil {
+		return nil, fmt.Errorf("stream %s, fragment %s, track %d: %w", name, e.Number, e.Runs[i].Track, err)
+	}
+	return data, nil
+}
+
+// played returns a run as it is played, from what was cut, which it may change.
+func (p *Packager) played(ctx context.Context, name fragments.StreamName, e *archive.Entry, i int, data []byte, lead int64) ([]byte, error) {
 	run := &e.Runs[i]
 	t, err := p.playable(name, run.Config)
 	if err != nil {
-		return 0, nil, err
-	}
-	data, err := p.src.ReadRun(ctx, name, e, i)
-	if err != nil {
-		return 0, nil, err
-	}
-	if err := cmaf.Rebase(data, e.BaseTicks(run.TimeScale)); err != nil {
-		return 0, nil, fmt.Errorf("stream %s, fragment %s, track %d: %w", name, e.Number, track, err)
+		return nil, err
 	}
 	if run.Kind == fragments.KindVideo {
-		if data, err = p.present(ctx, name, e, run, data); err != nil {
-			return 0, nil, fmt.Errorf("stream %s, fragment %s, track %d: %w", name, e.Number, track, err)
+		delay, err := p.delayOf(ctx, name, e, run, data)
+		if err == nil {
+			data, err = cmaf.Delay(data, delay)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("stream %s, fragment %s, track %d: %w", name, e.Number, run.Track, err)
 		}
 	}
 	if lead > 0 {
 		quiet, err := silence(name, t, run.DecodeTime-lead, lead)
 		if err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		data = append(quiet, data...)
 	}
 	if cmaf.PlaysAsFLAC(t) {
 		if data, err = cmaf.FLACRun(nil, t, data); err != nil {
-			return 0, nil, fmt.Errorf("stream %s, fragment %s, track %d as FLAC: %w", name, e.Number, track, err)
+			return nil, fmt.Errorf("stream %s, fragment %s, track %d as FLAC: %w", name, e.Number, run.Track, err)
 		}
 	}
-	return run.Kind, data, nil
+	return data, nil
 }
 
-// present makes the first picture of a run be shown at its first decode time.
-// hls.js puts a segment where its first decode time says: with B-frames, which
-// are decoded ahead, every discontinuity would begin with a hole, and the whole
-// with another.
-func (p *Packager) present(ctx context.Context, name fragments.StreamName, e *archive.Entry, run *archive.EntryRun, data []byte) ([]byte, error) {
+// delayOf returns by how much the decode times of a run are moved, so that its
+// first picture is shown at its first decode time. hls.js puts a segment where
+// its first decode time says: with B-frames, which are decoded ahead, every
+// discontinuity would begin with a hole, and the whole with another.
+func (p *Packager) delayOf(ctx context.Context, name fragments.StreamName, e *archive.Entry, run *archive.EntryRun, data []byte) (int64, error) {
 	delay, reordered, err := cmaf.ReorderDelay(data)
 	if err == nil && reordered && e.Dependent {
 		delay, err = p.delayBefore(ctx, name, e, run, delay)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return cmaf.Delay(data, delay)
+	return delay, err
 }
 
 // delayBefore returns the reorder delay of the last fragment before e that
 // begins with a key frame, whose decode times those of e continue; otherwise
 // when there is none.
 func (p *Packager) delayBefore(ctx context.Context, name fragments.StreamName, e *archive.Entry, run *archive.EntryRun, otherwise int64) (int64, error) {
+	if data := p.keyBefore(name, e.Number, run); data != nil {
+		delay, _, err := cmaf.ReorderDelay(data)
+		return delay, err
+	}
 	var before *archive.Entry
 	at := 0
 	sel := fragments.Selector{Clock: fragments.ByServer, Start: e.Server.Time().Add(-maxFill)}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/playback"
 )
 
@@ -43,6 +44,11 @@ type shared struct {
 	kept  fragments.Number // the oldest fragment that is still there
 	ended bool             // nothing will be added
 	vod   bool             // it had ended when it was first asked for
+
+	// Live: what the rows were made of, and the playlists written of them.
+	state *live.State
+	seen  fragments.Number // newest fragment that the archive showed
+	lists map[listKey]*List
 }
 
 // timeline returns the timeline of a request, up to date and locked. It has a
@@ -94,7 +100,11 @@ func (p *Packager) forget(k lineKey, s *shared) {
 func (p *Packager) account(s *shared, rows int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.rows = rows + 100 // an empty one is not for nothing
+	rows += 100 // an empty one is not for nothing
+	if s.rows == rows {
+		return
+	}
+	s.rows = rows
 	for {
 		total := 0
 		var oldest lineKey
@@ -112,11 +122,13 @@ func (p *Packager) account(s *shared, rows int) {
 	}
 }
 
-// await brings s up to date, and waits for a first fragment, or when live for a
-// new one, where one is to be expected soon. The caller holds s.mu.
+// await brings s up to date, and waits for what is to be expected soon: a first
+// fragment, when live a new one, or what r asks for ahead of time. The caller
+// holds s.mu.
 func (p *Packager) await(ctx context.Context, name fragments.StreamName, s *shared, r *Request) error {
 	deadline := time.NewTimer(p.o.StartTimeout)
 	defer deadline.Stop()
+	ahead := false // waits for what the playlist will have
 	for {
 		changed := p.src.Changed(name)
 		info, err := p.src.Stream(name)
@@ -126,35 +138,52 @@ func (p *Packager) await(ctx context.Context, name fragments.StreamName, s *shar
 		if err != nil {
 			return err
 		}
-		if info.Last != nil {
-			if err := p.update(ctx, name, s, info, r); err != nil {
-				return err
-			}
+		if err := p.update(ctx, name, s, info, r); err != nil {
+			return err
+		}
+		var more chan struct{}
+		if s.state != nil && r.Live {
+			more = s.state.Changed
 		}
 		if !p.expecting(info, s, r) {
-			return nil
+			wanted, err := s.awaits(r)
+			if !wanted || err != nil {
+				return err
+			}
+			if !ahead {
+				ahead = true
+				deadline.Reset(3 * time.Duration(s.t.target) * time.Second)
+			}
+			changed = nil // memory tells
 		}
 		// The lock is not held while waiting: others may bring s up to date.
 		s.mu.Unlock()
-		expired := wait(ctx, changed, deadline.C)
+		expired := wait(ctx, changed, more, deadline.C)
 		s.mu.Lock()
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return fmt.Errorf("wait for stream %s: %w", name, ctx.Err())
-		}
-		if expired {
+		case expired && ahead:
+			return fmt.Errorf("stream %s: %w", name, ErrLate)
+		case expired:
 			return nil
 		}
 	}
 }
 
-// wait waits for a change. It looks again after a while even without one: the
-// stream may have come into being in between.
-func wait(ctx context.Context, changed <-chan struct{}, deadline <-chan time.Time) (expired bool) {
-	again := time.NewTimer(250 * time.Millisecond)
-	defer again.Stop()
+// wait waits for a change. Where the archive is to tell, it looks again after a
+// while even without one: the stream may have come into being in between.
+func wait(ctx context.Context, changed <-chan struct{}, more chan struct{}, deadline <-chan time.Time) (expired bool) {
+	var again <-chan time.Time
+	if changed != nil || more == nil {
+		t := time.NewTimer(250 * time.Millisecond)
+		defer t.Stop()
+		again = t.C
+	}
 	select {
 	case <-changed:
-	case <-again.C:
+	case <-more:
+	case <-again:
 	case <-deadline:
 		return true
 	case <-ctx.Done():
@@ -172,10 +201,11 @@ func (p *Packager) expecting(info archive.StreamInfo, s *shared, r *Request) boo
 	if !live {
 		return false
 	}
-	if s.t == nil || len(s.t.rows) == 0 {
+	if s.t == nil || s.t.closed() == 0 {
 		return r.Live || !s.ended && !r.Range.Start.After(p.o.Now())
 	}
-	return r.Live && r.Kind == Multivariant && p.o.Now().Sub(info.Last.Server.Time().Add(info.Last.Duration)) > stale
+	last := &s.t.rows[s.t.closed()-1]
+	return r.Live && r.Kind == Multivariant && p.o.Now().Sub(time.Unix(0, last.server+last.duration)) > stale
 }
 
 // nothing is the error of a request that finds no fragment. It says where some
@@ -197,6 +227,12 @@ func (p *Packager) nothing(name fragments.StreamName, r *Request) error {
 
 // update takes in what the archive has that s has not. The caller holds s.mu.
 func (p *Packager) update(ctx context.Context, name fragments.StreamName, s *shared, info archive.StreamInfo, r *Request) error {
+	if r.Live {
+		return p.updateLive(ctx, name, s, info, r)
+	}
+	if info.Last == nil {
+		return nil
+	}
 	s.kept = fragments.Number{}
 	if info.First != nil {
 		s.kept = info.First.Number
@@ -212,7 +248,7 @@ func (p *Packager) update(ctx context.Context, name fragments.StreamName, s *sha
 	if !s.ended {
 		// Whether it has ended is asked before reading: what comes in between is
 		// in the playlist, or the next one says so.
-		ended := !r.Live && p.hasEnded(info, r.Range)
+		ended := p.hasEnded(info, r.Range)
 		if err := p.read(ctx, name, s.t, info, r); err != nil {
 			s.t = nil
 			return err
@@ -220,16 +256,13 @@ func (p *Packager) update(ctx context.Context, name fragments.StreamName, s *sha
 		s.ended = ended
 		s.vod = ended && fresh && !r.Range.Open()
 	}
-	if r.Live {
-		p.slide(s, info)
-	}
 	return nil
 }
 
 func (p *Packager) newTimeline(name fragments.StreamName, r *Request) *timeline {
 	return &timeline{
 		clock: r.Range.Clock, join: r.Join, tolerance: p.o.GapTolerance,
-		track: func(h fragments.ConfigHash) (*fragments.Track, error) { return p.src.Track(name, h) },
+		track: func(h fragments.ConfigHash) (*fragments.Track, error) { return p.track(name, h) },
 	}
 }
 
@@ -329,9 +362,9 @@ func overlaps(e *archive.Entry, r playback.Range) bool {
 }
 
 // slide forgets what lies behind the largest window, or is no longer kept.
-func (p *Packager) slide(s *shared, info archive.StreamInfo) {
+func (p *Packager) slide(s *shared) {
 	from := s.t.windowStart(p.o.MaxWindow)
-	for from < len(s.t.rows)-1 && s.t.rows[from].number.Less(s.kept) {
+	for from < s.t.closed()-1 && (s.t.rows[from].number.Less(s.kept) || s.t.rows[from].lost) {
 		from++
 	}
 	s.t.trim(from)

@@ -17,7 +17,9 @@ import (
 // fragments is some megabytes: 64 bytes per row, 48 per cell.
 //
 // It grows at its end and, when live, shrinks at its front; a row never changes
-// once it is shown.
+// once it is shown, but for becoming a gap when nobody has it any more. Live, the
+// last row may be that of the fragment that is still open; what was decided of it
+// when it was first shown holds when it is taken in for good ([pin]).
 type timeline struct {
 	clock     fragments.Clock
 	join      time.Duration // rows are filled up to this length; 0: one fragment each
@@ -34,6 +36,10 @@ type timeline struct {
 	last       fragments.Number // newest fragment taken in
 	lastServer fragments.ServerTimestamp
 	lastEnd    time.Time // of the newest fragment, on the clock
+
+	memory    []fragments.Number // of rows that only memory is known to have
+	tentative *tentative         // set: the last row is that of the open fragment
+	pin       pin
 }
 
 // row is one line of every media playlist.
@@ -46,6 +52,7 @@ type row struct {
 	count     int32            // fragments
 	dependent bool
 	disc      bool // the time line does not continue that of the row before
+	lost      bool // it was in memory alone, and no longer is
 }
 
 // line is one track through all rows.
@@ -58,6 +65,9 @@ type line struct {
 	// behind is how much later than its row, by decode times, the newest cell of
 	// the track ended: with B-frames, pictures are decoded before they are shown.
 	behind int64
+	// part is what the playlists say no part is longer than, ns; 0: no part has
+	// been seen.
+	part int64
 }
 
 // cell is what a row holds of one track.
@@ -86,6 +96,7 @@ func (t *timeline) append(e *archive.Entry) error {
 	if len(e.Runs) == 0 || len(t.rows) > 0 && !t.last.Less(e.Number) {
 		return nil
 	}
+	pinned := t.pin.number == e.Number
 	disc := len(t.rows) > 0 && (e.Discontinuity || t.hole(e))
 	for i := range e.Runs {
 		changed, err := t.configure(&e.Runs[i])
@@ -94,6 +105,9 @@ func (t *timeline) append(e *archive.Entry) error {
 		}
 		disc = disc || changed && len(t.rows) > 0
 	}
+	if pinned {
+		disc = t.pin.disc
+	}
 	if t.joins(e, disc) {
 		t.extend(e)
 	} else {
@@ -101,7 +115,9 @@ func (t *timeline) append(e *archive.Entry) error {
 	}
 	t.last, t.lastServer = e.Number, e.Server
 	t.lastEnd = playback.Stamp(e, t.clock).Add(e.Duration)
-	t.raiseTarget()
+	if t.tentative == nil {
+		t.raiseTarget()
+	}
 	return nil
 }
 
@@ -220,6 +236,9 @@ func (t *timeline) push(e *archive.Entry, disc bool) {
 		start:    nanos(e.Runs[0].DecodeTime, e.Runs[0].TimeScale),
 		duration: nanos(e.Runs[0].Duration, e.Runs[0].TimeScale),
 	}
+	if t.pin.number == e.Number {
+		r.stamp, r.start = t.pin.stamp, t.pin.start
+	}
 	for _, l := range t.lines {
 		l.cells = append(l.cells, t.silent(l, &r))
 	}
@@ -284,6 +303,10 @@ func (t *timeline) lead(l *line, r *row) {
 		from, least = r.start, int64(reordering)
 	}
 	hole := c.start - from
+	if pinned, ok := t.pin.lead(r.number, l.id); ok {
+		c.start, c.duration, c.lead = c.start-pinned, c.duration+pinned, pinned
+		return
+	}
 	if !l.configs[l.current].fill || hole <= least || hole > int64(maxJoin) || from < 0 {
 		return
 	}

@@ -93,7 +93,7 @@ func (d *developing) run(ctx context.Context) error {
 		return errTimeout
 	case d.failed != nil:
 		return d.failed
-	case !old && (p.said.contains("Unrecognized option 'fps_mode'") || p.said.contains("Option fps_mode not found")):
+	case !old && p.said.unknownMode():
 		d.m.oldFFmpeg.Store(true)
 		return errAgain
 	case read == nil && killed(end):

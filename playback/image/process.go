@@ -82,10 +82,7 @@ func (m *Maker) start(ctx context.Context, stdin io.Reader, args []string) (*pro
 // wait waits for the end of the process; nil when it was content.
 func (p *process) wait() error {
 	closeAll(p.pipes...)
-	err := p.cmd.Wait()
-	// What it has started lives no longer than itself.
-	killGroup(p.cmd.Process) //nolint:errcheck // most have started nothing
-	return err
+	return p.cmd.Wait()
 }
 
 func closeAll(files ...*os.File) {
@@ -144,6 +141,11 @@ func (t *tail) words() string {
 		}
 	}
 	return fmt.Sprintf("%.300s", strings.ToValidUTF8(last, "?"))
+}
+
+// unknownMode reports whether the decoder is too old for -fps_mode.
+func (t *tail) unknownMode() bool {
+	return t.contains("Unrecognized option 'fps_mode'") || t.contains("Option fps_mode not found")
 }
 
 // outOfMemory reports whether the process said that it was refused memory.

@@ -121,6 +121,9 @@ func newClient(t testing.TB, o clientOptions) *client {
 	pc.OnTrack(func(tr *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 		go c.readReports(r)
 		c.read(tr, o.decoders)
+		if tr.Kind() == webrtc.RTPCodecTypeAudio {
+			close(c.audio)
+		}
 	})
 	return c
 }
@@ -329,6 +332,25 @@ func (c *camera) sound() *fragments.AccessUnit {
 	c.m++
 	c.write(au)
 	return au
+}
+
+// prime writes audio until some arrives, for it begins at the live edge, and
+// returns what comes after.
+func (c *camera) prime(t testing.TB, tr *fragments.Track, in <-chan got) chan got {
+	primer := [][]byte{noise(40, 99)}
+	until(t, "audio", func() bool {
+		c.write(&fragments.AccessUnit{Track: tr, PTS: -int64(tr.TimeScale), DTS: fragments.NoDTS, Key: true, Payload: primer})
+		return len(in) > 0
+	})
+	out := make(chan got, cap(in))
+	go func() {
+		for g := range in {
+			if !same(g.payload, primer) {
+				out <- g
+			}
+		}
+	}()
+	return out
 }
 
 func (c *camera) write(au *fragments.AccessUnit) {

@@ -83,7 +83,13 @@ func (c *Connection) Err() error {
 
 // LeftOut returns what the viewer does not get, each with its reason, as text
 // for people.
-func (c *Connection) LeftOut() []string { return slices.Clone(c.left) }
+func (c *Connection) LeftOut() []string {
+	left := slices.Clone(c.left)
+	if text := c.feed.leftOut(); text != "" && c.leg(fragments.KindVideo) != nil {
+		left = append(left, text)
+	}
+	return left
+}
 
 // Close ends the viewer for the given reason and waits. Only the first reason
 // counts.

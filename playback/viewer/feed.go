@@ -33,6 +33,8 @@ type feed struct {
 	name fragments.StreamName
 	log  *slog.Logger
 	now  func() time.Time
+	// started is when the feed was; units that arrived before are of the cache.
+	started time.Time
 
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has ended
@@ -44,6 +46,7 @@ type feed struct {
 	broken atomic.Int64 // not packetized
 
 	mu         sync.Mutex // guards the fields below
+	order      order      // of video
 	tracks     [2]*fragments.Track
 	others     []string // tracks that are not carried, each with the reason
 	queue      []*unit
@@ -67,7 +70,7 @@ func index(k fragments.Kind) int {
 func newFeed(hub *live.Hub, name fragments.StreamName, log *slog.Logger, now func() time.Time) *feed {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &feed{
-		hub: hub, name: name, log: log, now: now, cancel: cancel,
+		hub: hub, name: name, log: log, now: now, started: time.Now(), cancel: cancel,
 		done: make(chan struct{}), ready: make(chan struct{}), keyPos: -1, viewers: map[*Connection]struct{}{},
 	}
 	go f.run(ctx)
@@ -137,7 +140,9 @@ func (f *feed) read(ctx context.Context, sub *live.Subscription, round int) erro
 			renew[i] = false
 			f.lines[i].renew(au)
 		}
-		f.put(au)
+		if err := f.put(au); err != nil {
+			return err
+		}
 	}
 }
 
@@ -155,17 +160,27 @@ func (f *feed) next(ctx context.Context, sub *live.Subscription) (*fragments.Acc
 	short, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
 	au, err := sub.Next(short)
-	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-		return au, err
+	switch {
+	case err == nil && au.Arrival.Time().Before(f.started):
+		return au, nil // cached
+	case err == nil:
+		f.settled()
+		return au, nil
+	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+		return nil, err
 	}
+	f.settled()
+	return sub.Next(ctx)
+}
+
+// settled closes ready if it is known by now what the stream is made of.
+func (f *feed) settled() {
 	f.mu.Lock()
-	waits := slices.ContainsFunc(f.tracks[:], lacksParams)
-	f.mu.Unlock()
-	if waits {
-		return sub.Next(ctx)
+	defer f.mu.Unlock()
+	if slices.ContainsFunc(f.tracks[:], lacksParams) || f.tracks[0] != nil && !f.order.known(f.tracks[0]) {
+		return
 	}
 	close(f.ready)
-	return sub.Next(ctx)
 }
 
 // lacksParams reports whether t does not tell its profile yet.
@@ -219,17 +234,33 @@ func (f *feed) choose(tracks []*fragments.Track, again bool) error {
 	return nil
 }
 
-// put packetizes au and wakes the viewers.
-func (f *feed) put(au *fragments.AccessUnit) {
+// put packetizes au and wakes the viewers. The error says that the stream
+// cannot be shown.
+func (f *feed) put(au *fragments.AccessUnit) error {
+	u := &unit{kind: au.Track.Kind(), key: au.Key, capture: au.Capture, arrival: f.now()}
+	u.ts, u.joint = f.lines[index(u.kind)].stamp(au)
+	if u.kind == fragments.KindVideo {
+		f.mu.Lock()
+		pass, err := f.order.pass(au, u.joint)
+		f.mu.Unlock()
+		if err != nil || !pass {
+			return err
+		}
+	}
 	packets, err := packetize(au)
 	if err != nil || len(packets) == 0 {
 		f.broken.Add(1)
 		f.log.Debug("access unit not sent", "stream", f.name, "error", err)
-		return
+		return nil
 	}
-	u := &unit{kind: au.Track.Kind(), key: au.Key, capture: au.Capture, arrival: f.now(), packets: packets}
-	u.ts, u.joint = f.lines[index(u.kind)].stamp(au)
-	for _, p := range packets {
+	u.packets = packets
+	f.append(u)
+	return nil
+}
+
+// append puts u into the log.
+func (f *feed) append(u *unit) {
+	for _, p := range u.packets {
 		u.size += len(p.payload)
 	}
 	f.units.Add(1)
@@ -268,22 +299,23 @@ func (f *feed) trim(now time.Time) {
 	}
 }
 
-// take copies units from position pos on into buf and returns how many. lost
-// says that the log does not go back to pos. The error is that of a feed that
-// has ended, once all is taken.
-func (f *feed) take(pos int64, buf []*unit) (n int, lost bool, err error) {
+// take copies units from position pos on into buf and returns how many; all says
+// that there are no more, lost that the log does not go back to pos. The error is
+// that of a feed that has ended, once all is taken.
+func (f *feed) take(pos int64, buf []*unit) (n int, all, lost bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	first := f.head - int64(len(f.queue))
 	switch {
 	case pos < first:
-		return 0, true, nil
+		return 0, false, true, nil
 	case pos < f.head:
-		return copy(buf, f.queue[pos-first:]), false, nil
+		n = copy(buf, f.queue[pos-first:])
+		return n, pos+int64(n) == f.head, false, nil
 	case f.ended:
-		return 0, false, f.err
+		return 0, true, false, f.err
 	}
-	return 0, false, nil
+	return 0, true, false, nil
 }
 
 // edge is where a feed is.
@@ -332,6 +364,13 @@ func (f *feed) chosen() (tracks [2]*fragments.Track, others []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.tracks, slices.Clone(f.others)
+}
+
+// leftOut tells which frames are left out; "" when none are.
+func (f *feed) leftOut() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.order.told(f.tracks[0])
 }
 
 // requestKey asks the publisher for a key frame, where it can be asked.

@@ -19,9 +19,17 @@ type inbox struct {
 	mu     sync.Mutex // guards the fields below
 	nacks  []uint16   // of video
 	key    bool       // a key frame is asked for
-	loss   []uint8    // fractions lost of video
+	loss   []loss     // of video
 	rates  []float32  // estimates, in bits per second
 	filled bool
+}
+
+// loss is a reception report of video.
+type loss struct {
+	fraction uint8  // lost, of 256
+	of       uint32 // middle of the NTP time of the sender report it follows; 0: none
+	since    uint32 // from the arrival of that until this was sent, in 1/65536 s
+	at       time.Time
 }
 
 // listen reads RTCP about one leg until it is closed.
@@ -36,7 +44,7 @@ func (c *Connection) listen(l *leg) {
 		if err != nil || l.kind != fragments.KindVideo {
 			continue
 		}
-		if c.inbox.take(packets, l) {
+		if c.inbox.take(packets, l, c.server.o.Now()) {
 			c.wake()
 		}
 	}
@@ -44,7 +52,7 @@ func (c *Connection) listen(l *leg) {
 
 // take notes what packets say of video and reports whether there is anything to
 // do.
-func (in *inbox) take(packets []rtcp.Packet, l *leg) bool {
+func (in *inbox) take(packets []rtcp.Packet, l *leg, now time.Time) bool {
 	var ssrc uint32
 	if b := l.bound.Load(); b != nil {
 		ssrc = b.ssrc
@@ -68,7 +76,7 @@ func (in *inbox) take(packets []rtcp.Packet, l *leg) bool {
 		case *rtcp.ReceiverReport:
 			for _, r := range p.Reports {
 				if r.SSRC == ssrc && len(in.loss) < 8 {
-					in.loss = append(in.loss, r.FractionLost)
+					in.loss = append(in.loss, loss{r.FractionLost, r.LastSenderReport, r.Delay, now})
 					in.filled = true
 				}
 			}
@@ -90,7 +98,7 @@ func (c *Connection) answer(now time.Time) {
 		in.mu.Unlock()
 		return
 	}
-	nacks, key, loss, rates := in.nacks, in.key, in.loss, in.rates
+	nacks, key, losses, rates := in.nacks, in.key, in.loss, in.rates
 	in.nacks, in.key, in.loss, in.rates, in.filled = nil, false, nil, nil, false
 	in.mu.Unlock()
 	l := c.leg(fragments.KindVideo)
@@ -102,8 +110,8 @@ func (c *Connection) answer(now time.Time) {
 			c.repeat(l, b, seq, now)
 		}
 	}
-	for _, fraction := range loss {
-		if c.link.lost(fraction) {
+	for _, r := range losses {
+		if c.link.lost(r.fraction, l.roundTrip(r)) {
 			c.narrow("much is lost on the way", now)
 		}
 	}

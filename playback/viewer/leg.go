@@ -33,8 +33,8 @@ type leg struct {
 	lastAt  time.Time // when that was
 	packets uint32
 	octets  uint32
-	report  time.Time // when the latest sender report was sent
-	reports int       // how many there were
+	reports [4]report // the latest sender reports
+	told    int       // how many there were
 	past    history
 	rtxSeq  uint16
 	scratch []byte // of retransmissions
@@ -169,9 +169,29 @@ func (l *leg) setSending(now time.Time) {
 // senderReport maps the time stamps that are sent to the capture time of the
 // newest unit (RFC 3550 section 6.4.1): a receiver plays video and audio in step
 // by it, and can tell when a picture was in front of the lens.
-func (l *leg) senderReport(b *binding) *rtcp.SenderReport {
+func (l *leg) senderReport(b *binding, now time.Time) *rtcp.SenderReport {
+	l.reports[l.told%len(l.reports)] = report{uint32(ntp(l.last.capture) >> 16), now}
+	l.told++
 	return &rtcp.SenderReport{
 		SSRC: b.ssrc, NTPTime: ntp(l.last.capture), RTPTime: l.lastTS,
 		PacketCount: l.packets, OctetCount: l.octets,
 	}
+}
+
+// report is a sender report as receivers refer to it.
+type report struct {
+	of uint32 // middle 32 bits of its NTP time
+	at time.Time
+}
+
+// roundTrip returns how long a report and its answer were on their way; 0 when
+// it cannot be told. The NTP times of our reports are those of pictures, so they
+// are looked up (RFC 3550 section 6.4.1 subtracts them).
+func (l *leg) roundTrip(r loss) time.Duration {
+	for _, sr := range l.reports {
+		if r.of != 0 && sr.of == r.of {
+			return max(1, r.at.Sub(sr.at)-time.Duration(int64(r.since)*int64(time.Second)>>16))
+		}
+	}
+	return 0
 }

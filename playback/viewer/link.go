@@ -10,8 +10,12 @@ const (
 	// is more than retransmission can mend.
 	maxLoss = 256 / 6
 	// minRate is the share of the stream's bit rate, in percent, that the viewer
-	// must find its link to have.
-	minRate = 75
+	// must find its link to have. An estimate alone is not believed, for those of
+	// receivers follow what is sent: some loss or a queue on the way must speak
+	// for it.
+	minRate  = 75
+	someLoss = 256 / 50
+	maxQueue = 400 * time.Millisecond
 	// thinMin and thinMax bound how long only key frames are sent before all are
 	// tried again; each trial that fails doubles it, each that goes well for
 	// thinForget begins anew.
@@ -36,7 +40,10 @@ type link struct {
 	narrow  int       // estimates below the stream's rate running
 	again   int       // half packets that may be sent again
 	rewound time.Time
-	rate    int64 // bits per second of video in the latest full second
+	loss    uint8         // in the latest report
+	rtt     time.Duration // in the latest report
+	least   time.Duration // round trip ever
+	rate    int64         // bits per second of video, smoothed
 	bits    int64
 	second  time.Time
 }
@@ -57,7 +64,7 @@ func (l *link) spend() bool {
 func (l *link) measure(u *unit, now time.Time) {
 	if now.Sub(l.second) >= time.Second {
 		if now.Sub(l.second) < 2*time.Second {
-			l.rate = max(l.bits, l.rate*7/8)
+			l.rate += (l.bits - l.rate) / 4
 		}
 		l.second, l.bits = now, 0
 	}
@@ -79,9 +86,13 @@ func (l *link) narrowDown(now time.Time) bool {
 	return true
 }
 
-// lost takes the share lost of a receiver report, of 256, and returns whether
-// the viewer must be narrowed down.
-func (l *link) lost(fraction uint8) bool {
+// lost takes the share lost of a receiver report, of 256, and its round trip, 0
+// when it tells none. It returns whether the viewer must be narrowed down.
+func (l *link) lost(fraction uint8, rtt time.Duration) bool {
+	l.loss, l.rtt = fraction, rtt
+	if rtt > 0 && (l.least == 0 || rtt < l.least) {
+		l.least = rtt
+	}
 	if fraction <= maxLoss {
 		l.lossy = 0
 		return false
@@ -92,7 +103,8 @@ func (l *link) lost(fraction uint8) bool {
 
 // estimate takes what the viewer finds its link to carry, in bits per second.
 func (l *link) estimate(bits float32) bool {
-	if l.rate == 0 || int64(bits) >= l.rate*minRate/100 {
+	believed := l.loss >= someLoss || l.rtt > l.least+maxQueue
+	if !believed || int64(bits) >= l.rate*minRate/100 {
 		l.narrow = 0
 		return false
 	}

@@ -17,7 +17,8 @@ const (
 )
 
 // negotiate chooses a codec of the offer for each track. Tracks the viewer does
-// not get are told in left; without any the offer is refused.
+// not get are told in left. Without any, or without the video of a stream for
+// whom asks for video, the offer is refused.
 func negotiate(o *offer, tracks [2]*fragments.Track, others []string) (legs []*leg, left []string, err error) {
 	var have []string
 	for _, t := range tracks {
@@ -33,8 +34,9 @@ func negotiate(o *offer, tracks [2]*fragments.Track, others []string) (legs []*l
 		legs = append(legs, newLeg(t, codec))
 	}
 	left = append(left, others...)
-	if len(legs) == 0 {
-		reason := "no track of the stream can be shown: " + strings.Join(left, "; ")
+	blind := tracks[0] != nil && o.hasVideo && (len(legs) == 0 || legs[0].kind != fragments.KindVideo)
+	if len(legs) == 0 || blind {
+		reason := "the stream cannot be shown: " + strings.Join(left, "; ")
 		if len(left) == 0 {
 			reason = "the stream has no tracks yet: try again"
 		}

@@ -41,7 +41,7 @@ func (c *Connection) play() error {
 			return err
 		}
 		c.answer(c.server.o.Now())
-		n, lost, err := c.feed.take(c.pos, buf[:])
+		n, all, lost, err := c.feed.take(c.pos, buf[:])
 		switch {
 		case err != nil:
 			return err
@@ -57,17 +57,28 @@ func (c *Connection) play() error {
 			}
 			continue
 		}
-		for _, u := range buf[:n] {
-			if err := c.send(u); err != nil {
-				return err
-			}
-			if c.pos != u.pos { // sending has turned to another place
-				break
-			}
-			c.pos++
+		if err := c.sendAll(buf[:n]); err != nil {
+			return err
+		}
+		if all {
+			c.catching = false
 		}
 		clear(buf[:n])
 	}
+}
+
+// sendAll sends units one after the other, unless sending turns elsewhere.
+func (c *Connection) sendAll(units []*unit) error {
+	for _, u := range units {
+		if err := c.send(u); err != nil {
+			return err
+		}
+		if c.pos != u.pos {
+			return nil
+		}
+		c.pos++
+	}
+	return nil
 }
 
 // alive returns why nothing more can be sent. A connection that ICE has given up
@@ -193,15 +204,13 @@ func (c *Connection) transmit(l *leg, b *binding, u *unit, now time.Time) error 
 // reportOn sends a sender report when it is due.
 func (c *Connection) reportOn(l *leg, b *binding, u *unit, now time.Time) {
 	every := reportEvery
-	if l.reports == 1 {
+	if l.told == 1 {
 		every = secondReport
 	}
-	if l.reports > 0 && !u.joint && now.Sub(l.report) < every {
+	if l.told > 0 && !u.joint && now.Sub(l.reports[(l.told-1)%len(l.reports)].at) < every {
 		return
 	}
-	l.report = now
-	l.reports++
-	if _, err := l.sender.Transport().WriteRTCP([]rtcp.Packet{l.senderReport(b)}); err != nil {
+	if _, err := l.sender.Transport().WriteRTCP([]rtcp.Packet{l.senderReport(b, now)}); err != nil {
 		c.log.Debug("sender report not sent", "error", err)
 	}
 }

@@ -95,6 +95,9 @@ func (s *Server) Open(ctx context.Context, name fragments.StreamName, offer, who
 		s.leave(c)
 		return nil, err
 	}
+	s.mu.Lock()
+	s.joins++
+	s.mu.Unlock()
 	c.log.Info("viewer opened", "left_out", c.LeftOut())
 	c.start()
 	return c, nil
@@ -108,6 +111,9 @@ func (s *Server) prepare(ctx context.Context, c *Connection, o *offer) error {
 	case <-c.feed.ready:
 	case <-timer.C: // as it is
 	case <-c.feed.done:
+		if err := c.feed.edge().err; !errors.Is(err, live.ErrEnded) {
+			return err
+		}
 		return fmt.Errorf("stream %s: %w", c.name, live.ErrNotLive)
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the parameters of stream %s: %w", c.name, ctx.Err())
@@ -140,7 +146,6 @@ func (s *Server) enter(c *Connection) error {
 	}
 	c.feed = f
 	s.conns[c] = struct{}{}
-	s.joins++
 	return nil
 }
 

@@ -85,6 +85,7 @@ type Options struct {
 	Deleter    Deleter
 	Publishers Publishers
 	Cameras    Cameras
+	Settings   Settings
 	Detections Detections
 	Leases     Leases
 	// CodecString names the codec of a track as RFC 6381 does.
@@ -132,6 +133,9 @@ func (a *API) Routes() []web.Route {
 		route("GET /api/streams/{name}", a.showStream),
 		route("DELETE /api/streams/{name}", a.deleteStream),
 		route("GET /api/streams/{name}/timeline", a.timeline),
+		route("GET /api/streams/{name}/settings", a.showSettings),
+		route("PUT /api/streams/{name}/settings", a.putSettings),
+		route("DELETE /api/streams/{name}/settings", a.deleteSettings),
 		route("POST /api/streams/{name}/token", a.issueToken),
 		route("POST /api/tokens/revoke", a.revokeToken),
 		route("GET /api/detections", a.detections),
@@ -156,6 +160,7 @@ func translate(err error) error {
 		{live.ErrNotLive, web.Error{Status: http.StatusNotFound, Code: "not_live", Message: "nobody publishes this stream now"}},
 		{ErrNoCamera, web.Error{Status: http.StatusNotFound, Code: "no_such_camera", Message: "there is no camera of this name", Hint: "GET /api/cameras lists them"}},
 		{ErrFixedCamera, web.Error{Status: http.StatusConflict, Code: "fixed_camera", Message: "this camera stands in the config file", Hint: "change it there"}},
+		{ErrFixedSettings, web.Error{Status: http.StatusConflict, Code: "fixed_settings", Message: "the settings of this stream stand in the config file", Hint: "change them there, under streams"}},
 	} {
 		if errors.Is(err, t.is) {
 			t.shown.Err = err

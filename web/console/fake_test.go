@@ -338,7 +338,7 @@ func (h *house) hls(w http.ResponseWriter, r *http.Request) error {
 		if !s.live {
 			return &web.Error{Status: http.StatusServiceUnavailable, Code: "not_live", Message: "nobody publishes this stream now", RetryAfter: 5}
 		}
-		writePlaylist(w, slices.Collect(s.recorded(now.Add(-14*time.Second), now)), "", false)
+		writePlaylist(w, slices.Collect(s.recorded(now.Add(-14*time.Second), now)), "", time.Time{}, false)
 		return nil
 	}
 	start, err := web.QueryTime(r, "start")
@@ -358,11 +358,11 @@ func (h *house) hls(w http.ResponseWriter, r *http.Request) error {
 	if len(list) == 0 {
 		return nothing
 	}
-	writePlaylist(w, list, kind, !end.IsZero() || !s.live)
+	writePlaylist(w, list, kind, start, !end.IsZero() || !s.live)
 	return nil
 }
 
-func writePlaylist(w http.ResponseWriter, list []int64, kind string, ended bool) {
+func writePlaylist(w http.ResponseWriter, list []int64, kind string, start time.Time, ended bool) {
 	w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
 	w.Header().Set("Cache-Control", "no-cache")
 	fmt.Fprintf(w, "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:2\n#EXT-X-INDEPENDENT-SEGMENTS\n")
@@ -372,6 +372,10 @@ func writePlaylist(w http.ResponseWriter, list []int64, kind string, ended bool)
 		// hls.js keeps an array by discontinuity and walks it at every load: the
 		// number must be small.
 		fmt.Fprintf(w, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n", list[0], (list[0]+loop-1)/loop-epoch/loop)
+	}
+	if !start.IsZero() {
+		offset := start.Sub(time.Unix(0, list[0]*int64(segment)))
+		fmt.Fprintf(w, "#EXT-X-START:TIME-OFFSET=%.3f,PRECISE=YES\n", max(offset, 0).Seconds())
 	}
 	fmt.Fprintf(w, "#EXT-X-MAP:URI=\"init.mp4\"\n")
 	for i, n := range list {

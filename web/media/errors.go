@@ -35,6 +35,8 @@ func answerOf(err error) error {
 		e.Status, e.Code = http.StatusUnsupportedMediaType, "not_playable"
 	case errors.Is(err, hls.ErrNotLive):
 		e.Status, e.Code, e.RetryAfter = http.StatusServiceUnavailable, "not_live", 5
+	case errors.Is(err, hls.ErrLate):
+		e.Status, e.Code, e.RetryAfter = http.StatusServiceUnavailable, "nothing_comes", 1
 	case errors.Is(err, hls.ErrOutside):
 		e.Status, e.Code = http.StatusForbidden, "outside_range"
 	case errors.Is(err, archive.ErrNoStream):

@@ -2,7 +2,6 @@ package media
 
 import (
 	"bytes"
-	"compress/gzip"
 	"net/http"
 	"strconv"
 	"strings"
@@ -37,7 +36,7 @@ func (h *Handler) serveHLS(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if req.Kind == hls.Multivariant || req.Kind == hls.Media {
-		list, err := h.o.HLS.Playlist(r.Context(), name, req)
+		list, err := h.o.HLS.List(r.Context(), name, req)
 		if err != nil {
 			return err
 		}
@@ -66,29 +65,19 @@ func (h *Handler) cacheFor(w http.ResponseWriter, age string) {
 
 // playlist answers with a playlist, compressed where that is wanted and worth
 // it.
-func (h *Handler) playlist(w http.ResponseWriter, r *http.Request, list []byte) error {
+func (h *Handler) playlist(w http.ResponseWriter, r *http.Request, list *hls.List) error {
 	head := w.Header()
 	head.Set("Content-Type", "application/vnd.apple.mpegurl")
 	head.Set("Cache-Control", "no-cache")
 	head.Add("Vary", "Accept-Encoding")
-	if len(list) >= zipFrom && acceptsGzip(r.Header.Get("Accept-Encoding")) {
-		var zipped bytes.Buffer
-		zipped.Grow(len(list) / 8)
-		z := h.zips.Get().(*gzip.Writer)
-		z.Reset(&zipped)
-		if _, err := z.Write(list); err != nil {
-			return err
-		}
-		if err := z.Close(); err != nil {
-			return err
-		}
-		h.zips.Put(z)
+	text := list.Text
+	if len(text) >= zipFrom && acceptsGzip(r.Header.Get("Accept-Encoding")) {
 		head.Set("Content-Encoding", "gzip")
-		list = zipped.Bytes()
+		text = list.Gzip()
 	}
-	head.Set("Content-Length", strconv.Itoa(len(list)))
+	head.Set("Content-Length", strconv.Itoa(len(text)))
 	if r.Method != http.MethodHead {
-		w.Write(list) //nolint:errcheck // the player has gone
+		w.Write(text) //nolint:errcheck // the player has gone
 	}
 	return nil
 }

@@ -1,11 +1,9 @@
 package media
 
 import (
-	"compress/gzip"
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/kineweir/kineweir/fragments"
@@ -37,9 +35,8 @@ type Options struct {
 
 // Handler serves playlists, segments, clips and pictures.
 type Handler struct {
-	o    Options
-	mux  *http.ServeMux
-	zips sync.Pool // of *gzip.Writer
+	o   Options
+	mux *http.ServeMux
 }
 
 // New returns a Handler for the routes of this package.
@@ -51,10 +48,6 @@ func New(o Options) (*Handler, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	h := &Handler{o: o, mux: http.NewServeMux()}
-	h.zips.New = func() any {
-		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
-		return z
-	}
 	h.mux.HandleFunc("GET /hls/{stream}/{path...}", h.hls)
 	h.mux.HandleFunc("GET /clip/{file}", h.clip)
 	h.mux.HandleFunc("GET /image/{file}", h.image)

@@ -51,7 +51,7 @@ func TestRecordFigures(t *testing.T) {
 		"wide": wide, "watched": watched,
 	}
 	m := New(Options{Extra: []func(*Writer){
-		RecordFigures(records, segmentStats{Files: 3, Damaged: 1, Refused: 1}, laneStats{Frames: 8, Refused: 2}), calls.Write,
+		RecordFigures(records, segmentStats{Files: 3, Damaged: 1, Refused: 1, Broken: 2, Lost: 900, Mended: 4, Gaps: 5}, laneStats{Frames: 8, Refused: 2}), calls.Write,
 		DetectionFigures(func() events.Stats { return events.Stats{Detections: 6} }, func() []events.PumpStats { return []events.PumpStats{{Stream: "d", Bad: 2}} }),
 		FeedFigures(func() feed.Stats { return feed.Stats{Records: 11, Lag: time.Second} }),
 	}})
@@ -74,6 +74,10 @@ func TestRecordFigures(t *testing.T) {
 		`kineweir_kinesis_call_seconds_total{operation="PutRecord",code="ResourceNotFoundException"}`: 1,
 		`kineweir_records_refused_total`:                                                              3,
 		`kineweir_records_damaged_total`:                                                              1,
+		`kineweir_records_broken_files`:                                                               2,
+		`kineweir_records_lost`:                                                                       900,
+		`kineweir_records_mended_files`:                                                               4,
+		`kineweir_records_gaps_total`:                                                                 5,
 		`kineweir_detections`:                                                                         6,
 		`kineweir_detections_records_bad_total{stream="d"}`:                                           2,
 		`kineweir_feed_records_total`:                                                                 11,

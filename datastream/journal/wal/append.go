@@ -3,8 +3,12 @@ package wal
 import (
 	"fmt"
 	"hash/crc32"
+	"runtime"
+	"slices"
+	"unsafe"
 
 	"github.com/kineweir/kineweir/datastream/journal"
+	"github.com/kineweir/kineweir/datastream/journal/vfs"
 )
 
 // batch is a frame being filled: the space of its header, then its entries.
@@ -13,6 +17,7 @@ type batch struct {
 	count  int
 	commit *journal.Commit
 	shared bool   // entries are read where they are: buf is never written over
+	paged  bool   // buf begins with a page of memory, and has the rest of its last page
 	crc    uint32 // CRC-32C of the body up to summed
 	summed int
 }
@@ -32,18 +37,43 @@ const leastShared = 64 << 10
 
 var _ journal.Sharer = (*Lane)(nil)
 
+// holdBytes is how much AppendShared appends before it lets the committer, and
+// others who append, have their turn.
+const holdBytes = 64 << 10
+
 // Append encodes the entry into the frame being filled.
 func (l *Lane) Append(kind journal.Kind, key string, payload []byte) journal.Future {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	future, _ := l.append(kind, key, payload, nil, false)
 	return future
 }
 
-// AppendShared encodes the entry into the frame being filled, whose memory is
-// not used again.
-func (l *Lane) AppendShared(kind journal.Kind, key string, head, body []byte) (journal.Future, []byte) {
-	return l.append(kind, key, head, body, true)
+// AppendShared encodes the entries into the frame being filled, whose memory is
+// not used again while anybody reads them.
+func (l *Lane) AppendShared(kind journal.Kind, entries []journal.Shared) {
+	for len(entries) > 0 {
+		entries = entries[l.appendSome(kind, entries):]
+	}
 }
 
+// appendSome appends the first of the entries, at least one, in one go, and
+// returns how many. An unlocking waits for all that was copied before it, which
+// for each entry would cost about as much as the copy.
+func (l *Lane) appendSome(kind journal.Kind, entries []journal.Shared) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for held := 0; n < len(entries) && held < holdBytes; n++ {
+		e := &entries[n]
+		e.Future, e.Payload = l.append(kind, e.Key, e.Head, e.Body, true)
+		held += len(e.Head) + len(e.Body)
+	}
+	return n
+}
+
+// append encodes an entry, whose payload is head and then body, into the frame
+// being filled, and returns the payload there if it is to be shared. The caller
+// holds mu.
 func (l *Lane) append(kind journal.Kind, key string, head, body []byte, share bool) (journal.Future, []byte) {
 	length := len(head) + len(body)
 	if len(key) > journal.MaxKey || length > journal.MaxPayload {
@@ -51,8 +81,6 @@ func (l *Lane) append(kind journal.Kind, key string, head, body []byte, share bo
 			len(key), length, journal.ErrTooLarge)), nil
 	}
 	size := maxEntryHead + len(key) + length
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for l.refusing == nil && l.queued > 0 && l.queued+size > l.opts.QueueBytes {
 		l.room.Wait()
 	}
@@ -84,6 +112,14 @@ func (l *Lane) append(kind journal.Kind, key string, head, body []byte, share bo
 	return future, b.buf[len(b.buf)-length : len(b.buf) : len(b.buf)]
 }
 
+// frame is what is to be written of a batch, whose room is that for padding.
+func (b *batch) frame() []byte {
+	if b.paged {
+		return b.buf
+	}
+	return slices.Clip(b.buf)
+}
+
 // takes reports whether there is room for an entry, which may be shared.
 func (b *batch) takes(size, frameBytes int, share bool) bool {
 	if share && (!b.shared || len(b.buf)+size > cap(b.buf)) {
@@ -104,7 +140,7 @@ func (l *Lane) newBatch(size int, share bool) *batch {
 	var b *batch
 	switch n := len(l.emptied); {
 	case share:
-		b = &batch{buf: l.piece(headerSize + size), shared: true}
+		b = l.sharedBatch(headerSize + size)
 	case n > 0:
 		b, l.emptied = l.emptied[n-1], l.emptied[:n-1]
 	default:
@@ -115,23 +151,54 @@ func (l *Lane) newBatch(size int, share bool) *batch {
 	return b
 }
 
-// piece is the space of a header with memory for a shared batch behind it. The
-// caller holds mu.
-func (l *Lane) piece(size int) []byte {
-	if cap(l.rest) < max(size, leastShared) {
-		l.rest = make([]byte, 0, max(size, l.opts.FrameBytes))
+// sharedBatch is a batch with room for so many bytes. Where the one before was
+// large enough to be written directly this one may be as well. The caller holds
+// mu.
+func (l *Lane) sharedBatch(size int) *batch {
+	b := &batch{shared: true, paged: l.paging}
+	skip := 0
+	if b.paged {
+		skip = toPage(l.rest)
 	}
-	piece := l.rest[:headerSize]
+	if cap(l.rest)-skip < max(size, leastShared) {
+		l.rest, skip = l.newPiece(size), 0
+	}
+	b.buf = l.rest[skip : skip+headerSize]
+	b.paged = b.paged && vfs.Aligned(b.buf)
 	l.rest = nil
-	return piece
+	return b
+}
+
+// newPiece is memory for shared batches. A piece of the usual size comes back
+// when nobody reads in it any more, which the garbage collector finds out: memory
+// that was used a moment ago costs nothing, where the collector's own way is to
+// clear it, or to give it back to the system and ask for it again, page by page.
+// What is not needed for a while is let go.
+func (l *Lane) newPiece(size int) []byte {
+	usual := (l.opts.FrameBytes + pageSize - 1) &^ (pageSize - 1)
+	if size > usual {
+		return make([]byte, 0, size)
+	}
+	first, ok := l.unread.Get().(*byte)
+	if !ok {
+		first = unsafe.SliceData(make([]byte, usual))
+	}
+	runtime.SetFinalizer(first, func(first *byte) { l.unread.Put(first) })
+	return unsafe.Slice(first, usual)[:0]
 }
 
 // keepRest keeps the memory behind a shared batch that takes no more entries.
 // The caller holds mu.
 func (l *Lane) keepRest(b *batch) {
-	if b.shared {
-		l.rest = b.buf[len(b.buf):]
+	if !b.shared {
+		return
 	}
+	l.rest = b.buf[len(b.buf):]
+	if b.paged { // its padding goes there
+		l.rest = l.rest[:min(toPage(l.rest), cap(l.rest))]
+		l.rest = l.rest[len(l.rest):]
+	}
+	l.paging = l.opener != nil && len(b.buf) >= l.opts.DirectBytes
 }
 
 // reuse empties a batch and keeps it, unless it is shared, or one large entry

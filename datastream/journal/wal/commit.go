@@ -23,7 +23,7 @@ func (l *Lane) run() {
 			break
 		}
 		h := header{kind: typeEntries, count: uint16(b.count), bodyCRC: b.sum()}
-		l.settle(b, l.commit(b.buf, h, l.opts.ReserveBytes))
+		l.settle(b, l.commit(b.frame(), h, l.opts.ReserveBytes))
 	}
 	if !l.hasFailed() {
 		l.farewell()
@@ -98,8 +98,8 @@ func (l *Lane) settle(b *batch, err error) {
 }
 
 // commit writes one frame and makes it durable; the first headerSize bytes of
-// frame are for its header, of which h says what the frame holds, and reserve is
-// the room to leave free. Before it refuses for want of room it gives up the
+// frame are for its header, of which h says what the frame holds, what room it
+// has up to a page is for padding, and reserve is the room to leave free. Before it refuses for want of room it gives up the
 // spares. ErrFull leaves the lane as it was; any other error has ended it.
 func (l *Lane) commit(frame []byte, h header, reserve int64) error {
 	err := l.tryCommit(frame, h, reserve)
@@ -111,7 +111,7 @@ func (l *Lane) commit(frame []byte, h header, reserve int64) error {
 
 func (l *Lane) tryCommit(frame []byte, h header, reserve int64) error {
 	rotates := l.active.size > fileHeaderSize && l.active.size+int64(len(frame)) > l.opts.MaxFileBytes
-	if err := l.checkRoom(int64(len(frame)), rotates, reserve); err != nil {
+	if err := l.checkRoom(int64(len(frame)+l.padding(0, frame)), rotates, reserve); err != nil {
 		return err
 	}
 	if rotates {
@@ -125,8 +125,9 @@ func (l *Lane) tryCommit(frame []byte, h header, reserve int64) error {
 	f := l.active
 	h.salt, h.number, h.epoch = f.salt, l.link.number+1, l.epoch
 	h.committed, h.chain = l.link.number, l.link.chain
+	h.padding = uint32(l.padding(f.size, frame))
 	h.sealSummed(frame)
-	if _, err := l.out.WriteAt(frame, f.size); err != nil {
+	if err := l.write(frame, int(h.padding)); err != nil {
 		return l.cutBack(err)
 	}
 	start := time.Now()
@@ -180,12 +181,17 @@ func (l *Lane) rotate() error {
 	if err != nil {
 		return l.failed(err)
 	}
-	old := l.out
+	old, oldDirect := l.out, l.direct
 	l.active, l.out = f, out
+	l.openDirect()
 	l.mu.Lock()
 	l.files = append(l.files, f)
 	l.mu.Unlock()
-	if err := old.Close(); err != nil {
+	err = old.Close()
+	if oldDirect != nil {
+		err = errors.Join(err, oldDirect.Close())
+	}
+	if err != nil {
 		return l.failed(err)
 	}
 	return nil

@@ -40,6 +40,8 @@ type laneHistory struct {
 	futures []journal.Future // of the entries behind them
 	trimmed journal.Position // entries before it may be gone
 
+	direct bool          // large frames are written directly, and to a page's end
+	count  *atomic.Int64 // of them
 	clones *atomic.Int64 // that were opened and checked
 	reused *atomic.Int64 // files of spares in them
 	fsys   *vfs.Crash
@@ -49,6 +51,21 @@ type laneHistory struct {
 
 func crashOptions(fsys vfs.FS) Options {
 	return Options{FS: fsys, MaxFileBytes: 4 << 10, FrameBytes: 2 << 10, ReserveBytes: -1}
+}
+
+// options are crashOptions, or those of a lane of larger frames, some of which
+// are written directly.
+func (h *laneHistory) options(fsys vfs.FS) Options {
+	if !h.direct {
+		return crashOptions(fsys)
+	}
+	fsys = directFS{fsys, func(b []byte, offset int64) {
+		h.count.Add(1)
+		if !vfs.Aligned(b) || (int64(len(b))|offset)%vfs.DirectAlign != 0 {
+			h.t.Errorf("%d bytes at %d are written directly from %p", len(b), offset, b)
+		}
+	}}
+	return Options{FS: fsys, MaxFileBytes: 24 << 10, FrameBytes: 8 << 10, DirectBytes: 1 << 10, ReserveBytes: -1}
 }
 
 // crashPayload tells its number. Some are long, and some of these alike, as
@@ -187,7 +204,7 @@ func (h *laneHistory) reopen(copied *vfs.Crash, k known, depth int) error {
 			}
 		})
 	}
-	l, err := Open("/lane", crashOptions(copied))
+	l, err := Open("/lane", h.options(copied))
 	if err != nil {
 		return err
 	}
@@ -230,7 +247,7 @@ func certain(got map[int]journal.Position, n int) known {
 func (h *laneHistory) live(fsys *vfs.Crash) error {
 	h.fsys, h.faults = fsys, vfs.NewFaults(fsys)
 	fsys.Set(h.atCall)
-	l, err := Open("/lane", crashOptions(h.faults))
+	l, err := Open("/lane", h.options(h.faults))
 	if err != nil {
 		return err
 	}
@@ -299,7 +316,7 @@ func (h *laneHistory) append(n int) {
 		number := len(h.past) + len(h.futures)
 		h.futures = append(h.futures, journal.Future{}) // counts from before it can be found
 		h.mu.Unlock()
-		last = h.lane.Append(1, strconv.Itoa(number), crashPayload(number))
+		last = h.appendOne(number)
 		h.mu.Lock()
 		h.futures[len(h.futures)-1] = last
 		h.mu.Unlock()
@@ -307,6 +324,17 @@ func (h *laneHistory) append(n int) {
 	if h.intN(5) > 0 {
 		last.Wait(context.Background())
 	}
+}
+
+func (h *laneHistory) appendOne(number int) journal.Future {
+	key, payload := strconv.Itoa(number), crashPayload(number)
+	if !h.direct || h.intN(5) == 0 {
+		return h.lane.Append(1, key, payload)
+	}
+	half := len(payload) / 2
+	one := []journal.Shared{{Key: key, Head: payload[:half], Body: payload[half:]}}
+	h.lane.AppendShared(1, one)
+	return one[0].Future
 }
 
 // end ends a life in one of three ways and returns what the next one finds.
@@ -345,20 +373,20 @@ func (h *laneHistory) end() (*vfs.Crash, error) {
 // acknowledged is a beginning, and nothing passes for damage.
 func TestCrashLane(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
-	clones, reused := &atomic.Int64{}, &atomic.Int64{}
+	clones, reused, direct := &atomic.Int64{}, &atomic.Int64{}, &atomic.Int64{}
 	lives, entries := 0, 0
 	start := time.Now()
 	round := uint64(0)
 	for ; time.Since(start) < crashBudget && !t.Failed(); round++ {
-		h := &laneHistory{t: t, seed: seed + round, rng: rand.New(rand.NewPCG(seed+round, 0)), clones: clones, reused: reused}
+		h := &laneHistory{t: t, seed: seed + round, rng: rand.New(rand.NewPCG(seed+round, 0)), clones: clones, reused: reused, direct: round%2 == 1, count: direct}
 		lives += h.run()
 		entries += len(h.past)
 	}
-	if reused.Load() == 0 {
-		t.Error("no file was made of a spare: the test misses them")
+	if reused.Load() == 0 || direct.Load() == 0 {
+		t.Error("no file was made of a spare, or no frame written directly: the test misses them")
 	}
-	t.Logf("%d histories from seed %d: %d lives, %d entries, %d copies opened with %d reused files",
-		round, seed, lives, entries, clones.Load(), reused.Load())
+	t.Logf("%d histories from seed %d: %d lives, %d entries, %d copies opened with %d reused files, %d direct writes",
+		round, seed, lives, entries, clones.Load(), reused.Load(), direct.Load())
 }
 
 func (h *laneHistory) run() (lives int) {

@@ -67,7 +67,7 @@ func TestTornSectors(t *testing.T) {
 	frames := framesOf(t, whole)
 	f := frames[len(frames)-1]
 	before := 400 - int(f.count)
-	for at := f.off; at < len(whole); at += 512 {
+	for at := f.off; at < f.off+int(f.size()); at += 512 {
 		torn := bytes.Clone(whole)
 		clear(torn[at:min(at+512, len(torn))])
 		wantCut(t, dir, im.with(only, torn), before)
@@ -345,7 +345,8 @@ func TestLyingLengths(t *testing.T) {
 		{"entries without a count", func(b []byte) { b[6], b[7] = 0, 0 }, errLength},
 		{"more entries than there are", func(b []byte) { b[6] = 2 }, errEntries},
 		{"unknown type", func(b []byte) { b[5] = 9 }, errFormat},
-		{"unknown format", func(b []byte) { b[4] = 2 }, errFormat},
+		{"unknown format", func(b []byte) { b[4] = 3 }, errFormat},
+		{"padding of a page", func(b []byte) { b[4] = 2; binary.LittleEndian.PutUint32(b[48:], pageSize) }, errLength},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := bytes.Clone(frame)

@@ -111,7 +111,7 @@ const markEvery = 256 << 10
 type file struct {
 	fileHeader
 	name   string
-	size   int64  // durable end of the frames
+	size   int64  // durable end of the frames, where the next begins
 	extent int64  // the file's own length, what is left of a former life included
 	last   uint64 // last durable frame, first-1 if there is none
 	marks  []mark
@@ -127,7 +127,7 @@ func (f *file) note(h *header) {
 	if n := len(f.marks); n == 0 || f.size-f.marks[n-1].offset >= markEvery {
 		f.marks = append(f.marks, mark{h.number, f.size})
 	}
-	f.size += h.size()
+	f.size += h.span()
 	f.extent = max(f.extent, f.size)
 	f.last = h.number
 }

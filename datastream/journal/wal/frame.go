@@ -13,7 +13,7 @@ import (
 //
 //	 0        4    5    6        8                12               16
 //	+--------+----+----+--------+----------------+----------------+
-//	| "KWfr" | 01 |type| count  | body length    | body CRC-32C   |
+//	| "KWfr" |form|type| count  | body length    | body CRC-32C   |
 //	+--------+----+----+--------+----------------+----------------+
 //	16                          24                               32
 //	+-----------------------------+--------------------------------+
@@ -23,11 +23,16 @@ import (
 //	+-----------------------------+--------------------------------+
 //	| epoch                       | committed up to (frame number) |
 //	+-----------------------------+--------------------------------+
-//	48                          56               60              64
-//	+-----------------------------+----------------+---------------+
-//	| 0                           | chain          | header CRC-32C|
-//	+-----------------------------+----------------+---------------+
-//	64   body: count entries, one after the other
+//	48             52             56               60              64
+//	+--------------+--------------+----------------+---------------+
+//	| padding      | 0            | chain          | header CRC-32C|
+//	+--------------+--------------+----------------+---------------+
+//	64   body: count entries, one after the other, then the padding
+//
+// A frame of format 01 has no padding. In one of format 02 so many bytes, less
+// than a page of 4 KiB, stand between its body and the frame after it, which
+// thus begins with a page and can be written past the page cache. They mean
+// nothing, and no checksum covers them.
 //
 // chain is the header CRC of the frame before, and as a header holds its body's
 // CRC, one chain value vouches for everything before it. "Committed up to" is
@@ -42,8 +47,9 @@ import (
 //	| kind | uvarint key len | uvarint payload len | key | payload |
 //	+------+-----------------+---------------------+-----+---------+
 const (
-	headerSize  = 64
-	frameFormat = 1
+	headerSize   = 64
+	frameFormat  = 1
+	paddedFormat = 2
 
 	// maxBody bounds a frame's body, checked before anything is read or
 	// allocated for it.
@@ -78,11 +84,15 @@ type header struct {
 	number    uint64
 	epoch     uint64
 	committed uint64
+	padding   uint32 // bytes
 	chain     uint32
 	crc       uint32 // this header's own
 }
 
 func (h *header) size() int64 { return headerSize + int64(h.length) }
+
+// span is how far after it the next frame begins.
+func (h *header) span() int64 { return h.size() + int64(h.padding) }
 
 // seal fills the header space at the start of frame from h and the body behind
 // it, and completes h with the lengths and CRCs.
@@ -91,12 +101,16 @@ func (h *header) seal(frame []byte) {
 	h.sealSummed(frame)
 }
 
-// sealSummed is seal for who has put the body's CRC into h.
+// sealSummed is seal for who has put the body's CRC into h. Of the padding, which
+// frame does not hold, h tells.
 func (h *header) sealSummed(frame []byte) {
 	h.length = uint32(len(frame) - headerSize)
 	b := frame[:headerSize]
 	copy(b, frameMagic[:])
 	b[4], b[5] = frameFormat, h.kind
+	if h.padding > 0 {
+		b[4] = paddedFormat
+	}
 	binary.LittleEndian.PutUint16(b[6:], h.count)
 	binary.LittleEndian.PutUint32(b[8:], h.length)
 	binary.LittleEndian.PutUint32(b[12:], h.bodyCRC)
@@ -104,7 +118,7 @@ func (h *header) sealSummed(frame []byte) {
 	binary.LittleEndian.PutUint64(b[24:], h.number)
 	binary.LittleEndian.PutUint64(b[32:], h.epoch)
 	binary.LittleEndian.PutUint64(b[40:], h.committed)
-	binary.LittleEndian.PutUint64(b[48:], 0)
+	binary.LittleEndian.PutUint64(b[48:], uint64(h.padding))
 	binary.LittleEndian.PutUint32(b[56:], h.chain)
 	h.crc = checksum(b[:60])
 	binary.LittleEndian.PutUint32(b[60:], h.crc)
@@ -144,12 +158,15 @@ func parseHeader(b []byte) (header, error) {
 		chain:     binary.LittleEndian.Uint32(b[56:]),
 		crc:       binary.LittleEndian.Uint32(b[60:]),
 	}
+	if b[4] == paddedFormat {
+		h.padding = binary.LittleEndian.Uint32(b[48:])
+	}
 	switch {
 	case checksum(b[:60]) != h.crc:
 		return header{}, errHeaderCRC
-	case b[4] != frameFormat || h.kind < typeEntries || h.kind > typeClose:
+	case b[4] != frameFormat && b[4] != paddedFormat || h.kind < typeEntries || h.kind > typeClose:
 		return header{}, errFormat
-	case h.length > maxBody || (h.kind == typeEntries) != (h.count > 0):
+	case h.length > maxBody || h.padding >= pageSize || (h.kind == typeEntries) != (h.count > 0):
 		return header{}, errLength
 	}
 	return h, nil

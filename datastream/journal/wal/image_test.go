@@ -129,7 +129,7 @@ func framesOf(t *testing.T, b []byte) []frameAt {
 			t.Fatalf("frame at %d: %v", off, err)
 		}
 		frames = append(frames, frameAt{h, int(off)})
-		off += h.size()
+		off += h.span()
 	}
 	return frames
 }

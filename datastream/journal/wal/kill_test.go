@@ -58,12 +58,19 @@ func laneChild(dir string, round int) error {
 
 func laneWriter(l *Lane, w, n int, rng *rand.Rand) {
 	for {
-		futures := make([]journal.Future, 1+rng.IntN(20))
-		for i := range futures {
-			futures[i] = l.Append(journal.Kind(w), fmt.Sprintf("%d/%d", w, n+i), killPayload(w, n+i))
+		entries := make([]journal.Shared, 1+rng.IntN(20))
+		for i := range entries {
+			entries[i] = journal.Shared{Key: fmt.Sprintf("%d/%d", w, n+i), Body: killPayload(w, n+i)}
 		}
-		for _, f := range futures {
-			p, err := f.Wait(context.Background())
+		if rng.IntN(4) > 0 {
+			l.AppendShared(journal.Kind(w), entries)
+		} else {
+			for i := range entries {
+				entries[i].Future = l.Append(journal.Kind(w), entries[i].Key, entries[i].Body)
+			}
+		}
+		for _, e := range entries {
+			p, err := e.Future.Wait(context.Background())
 			if err != nil {
 				ledger("error %v", err)
 				return

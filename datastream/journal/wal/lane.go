@@ -37,6 +37,10 @@ type Options struct {
 	// QueueBytes bounds what is appended and not yet durable; beyond it Append
 	// waits. Default 32 MiB.
 	QueueBytes int
+	// DirectBytes is the size from which on a frame of shared entries is written
+	// past the page cache, where FS can: it spares copying it once more. Default
+	// 16 KiB; negative for never.
+	DirectBytes int
 	// SpareFiles is how many trimmed files are kept to be written over, which
 	// is faster than letting files grow. They are given back before an entry is
 	// refused for want of room. Default 2; negative for none.
@@ -65,6 +69,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.MaxFileBytes = cmp.Or(o.MaxFileBytes, 128<<20)
 	o.FrameBytes = cmp.Or(o.FrameBytes, 4<<20)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 32<<20)
+	o.DirectBytes = cmp.Or(o.DirectBytes, 16<<10)
 	o.SpareFiles = cmp.Or(o.SpareFiles, 2)
 	o.ReserveBytes = cmp.Or(o.ReserveBytes, 64<<20)
 	if o.FS == nil {
@@ -93,13 +98,15 @@ func (o Options) withDefaults() (Options, error) {
 type Lane struct {
 	dir     string
 	opts    Options
-	lock    io.Closer     // nil if the directory is locked by the lane's owner
-	fatal   chan struct{} // closed when the lane failed
-	closed  chan struct{} // closed when the lane takes nothing more
-	done    chan struct{} // closed when the committer has ended
-	release func() error  // letGo, once
+	lock    io.Closer        // nil if the directory is locked by the lane's owner
+	fatal   chan struct{}    // closed when the lane failed
+	closed  chan struct{}    // closed when the lane takes nothing more
+	done    chan struct{}    // closed when the committer has ended
+	release func() error     // letGo, once
+	opener  vfs.DirectOpener // nil: nothing is written directly
 
 	trimming sync.Mutex // one Trim at a time
+	unread   sync.Pool  // of *byte: the first of pieces of memory that nobody reads in
 
 	mu       sync.Mutex
 	work     sync.Cond        // the committer waits here for something to do
@@ -108,6 +115,7 @@ type Lane struct {
 	full     []*batch         // closed batches, in order
 	emptied  []*batch         // for reuse
 	rest     []byte           // memory for the next shared batch, of no length
+	paging   bool             // the next shared batch may become one to write directly
 	queued   int              // bytes of entries not yet settled
 	refusing error            // what Append answers, once nothing more is accepted
 	failure  error            // what ended the lane, if not Close
@@ -121,7 +129,10 @@ type Lane struct {
 	// The committer's own.
 	active *file    // the last of files
 	out    vfs.File // where it is written
-	link   link     // the end of the chain
+	direct vfs.File // the same file, past the page cache; nil if that can not be
+	small  []byte   // room for a small frame and the rest of its last page
+	zeros  [pageSize]byte
+	link   link // the end of the chain
 	epoch  uint64
 }
 
@@ -173,6 +184,9 @@ func recoverLane(dir string, opts Options, floor uint64) (*Lane, error) {
 		dir: dir, opts: opts,
 		fatal: make(chan struct{}), closed: make(chan struct{}), done: make(chan struct{}),
 	}
+	if opts.DirectBytes > 0 {
+		l.opener, _ = opts.FS.(vfs.DirectOpener)
+	}
 	l.work.L, l.room.L = &l.mu, &l.mu
 	l.release = sync.OnceValue(l.letGo)
 	if err := l.recover(floor); err != nil {
@@ -184,6 +198,7 @@ func recoverLane(dir string, opts Options, floor uint64) (*Lane, error) {
 // start takes the lane over, under a new epoch, and starts the committer. A
 // lane that can not be taken over is let go.
 func (l *Lane) start() error {
+	l.openDirect()
 	if err := l.takeOver(); err != nil {
 		return errors.Join(err, l.letGo())
 	}
@@ -233,6 +248,9 @@ func (l *Lane) letGo() error {
 		if closeErr := l.out.Close(); err == nil && closeErr != nil {
 			err = fmt.Errorf("close journal: %w", closeErr)
 		}
+	}
+	if l.direct != nil {
+		err = errors.Join(err, l.direct.Close())
 	}
 	if l.lock != nil {
 		err = errors.Join(err, l.lock.Close())

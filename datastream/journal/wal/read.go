@@ -104,7 +104,7 @@ func (r *reader) frames(l *Lane, v view) error {
 		if h.number >= r.from.Frame {
 			r.entries(&h, body)
 		}
-		off += h.size()
+		off += h.span()
 		number++
 	}
 	return nil

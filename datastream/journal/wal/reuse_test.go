@@ -92,7 +92,7 @@ func livingFrames(t *testing.T, b []byte) []frameAt {
 			return frames
 		}
 		frames = append(frames, frameAt{h, int(off)})
-		off += h.size()
+		off += h.span()
 	}
 }
 

@@ -2,8 +2,11 @@ package wal
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -46,7 +49,9 @@ func TestSharedPayloads(t *testing.T) {
 				if n%7 == 0 {
 					k.future = l.Append(1, fmt.Sprint(w), k.want)
 				} else {
-					k.future, k.shared = l.AppendShared(1, fmt.Sprint(w), head, body)
+					one := []journal.Shared{{Key: fmt.Sprint(w), Head: head, Body: body}}
+					l.AppendShared(1, one)
+					k.future, k.shared = one[0].Future, one[0].Payload
 				}
 				lists[w] = append(lists[w], k)
 			}
@@ -93,13 +98,69 @@ func TestSharedRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, shared := l.AppendShared(1, "k", make([]byte, 10), make([]byte, journal.MaxPayload-9)); shared != nil {
-		t.Fatal("too large an entry is shared")
+	both := []journal.Shared{{Key: "k", Head: make([]byte, 10), Body: make([]byte, journal.MaxPayload-9)}, {Key: "k", Body: []byte("x")}}
+	l.AppendShared(1, both)
+	if _, err := both[0].Future.Wait(t.Context()); both[0].Payload != nil || !errors.Is(err, journal.ErrTooLarge) {
+		t.Fatal("too large an entry is shared", err)
+	}
+	if _, err := both[1].Future.Wait(t.Context()); string(both[1].Payload) != "x" || err != nil {
+		t.Fatalf("the entry after it is %q, %v", both[1].Payload, err)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if f, shared := l.AppendShared(1, "k", nil, []byte("x")); shared != nil {
-		t.Fatal("an entry is shared after Close", f)
+	late := []journal.Shared{{Key: "k", Body: []byte("x")}}
+	l.AppendShared(1, late)
+	if _, err := late[0].Future.Wait(t.Context()); late[0].Payload != nil || !errors.Is(err, journal.ErrClosed) {
+		t.Fatal("an entry is shared after Close", err)
+	}
+}
+
+// Memory comes back once nobody reads in it, and not before: payloads that are
+// held keep their bytes through any number of collections, while those that are
+// let go make room for later ones.
+func TestSharedMemoryComesBack(t *testing.T) {
+	l, err := Open("lane", Options{FS: vfs.NewMemory(), FrameBytes: 256 << 10, MaxFileBytes: 1 << 20, ReserveBytes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	body := make([]byte, 100<<10)
+	put := func(fill byte) []byte {
+		for i := range body {
+			body[i] = fill
+		}
+		one := []journal.Shared{{Key: "k", Body: body}}
+		l.AppendShared(1, one)
+		if _, err := one[0].Future.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return one[0].Payload
+	}
+	var held [][]byte
+	used := func() bool { // new memory is all zeros
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		piece := l.newPiece(1000)
+		return slices.ContainsFunc(piece[:cap(piece)], func(b byte) bool { return b != 0 })
+	}
+	came := false
+	for n := 0; n < 1000 && !(came && n >= 10); n++ {
+		for range 10 {
+			put(0xff)
+		}
+		held = append(held, put(byte(n)))
+		runtime.GC()
+		came = used() || came
+	}
+	if !came {
+		t.Error("no memory came back")
+	}
+	for n, payload := range held {
+		for i, b := range payload {
+			if b != byte(n) {
+				t.Fatalf("byte %d of payload %d, which was held, is %d", i, n, b)
+			}
+		}
 	}
 }

@@ -21,7 +21,6 @@ export class Player extends EventTarget {
     this.message = null;
     this.details = null; // of the playlist being played
     this.loaded = null; // {from, to} of a playlist of the past
-    this.wanted = null; // moment to begin at once its playlist is there
     this.serial = 0; // of the load under way: what belongs to an earlier one is ignored
     this.abort = new AbortController();
     const on = (type, f) => video.addEventListener(type, f, { signal: this.abort.signal });
@@ -47,7 +46,7 @@ export class Player extends EventTarget {
   // live plays what is being published now.
   live() {
     this.mode = "live";
-    this.loaded = this.wanted = null;
+    this.loaded = null;
     this.video.playbackRate = this.video.defaultPlaybackRate = 1; // the default is what a load goes back to
     this.load(liveURL(this.stream));
   }
@@ -70,7 +69,6 @@ export class Player extends EventTarget {
   loadPast(ms) {
     const to = ms + page;
     this.mode = "past";
-    this.wanted = ms;
     this.loaded = { from: ms, to: to > Date.now() ? null : to };
     this.load(rangeURL(this.stream, ms, this.loaded.to));
   }
@@ -91,7 +89,7 @@ export class Player extends EventTarget {
     const hls = this.hls = new window.Hls({
       enableWorker: false, // fragmented MP4 needs no repacking, and a worker would need a looser content policy
       lowLatencyMode: this.mode === "live",
-      startPosition: this.mode === "live" ? -1 : 0,
+      startPosition: -1, // where EXT-X-START says, which in the past is the moment asked for; else the live edge
       liveSyncDurationCount: 2,
       backBufferLength: 60,
       maxBufferLength: this.mode === "live" ? 20 : 30,
@@ -101,7 +99,7 @@ export class Player extends EventTarget {
     const { Events } = window.Hls;
     const mine = (f) => (_, data) => { if (serial === this.serial) f(data); };
     hls.on(Events.LEVEL_UPDATED, mine((d) => { this.details = d.details; }));
-    hls.on(Events.LEVEL_LOADED, mine((d) => this.playlistLoaded(d.details)));
+    hls.on(Events.LEVEL_LOADED, mine((d) => { this.details = d.details; }));
     hls.on(Events.ERROR, mine((d) => this.failed(d)));
     hls.loadSource(url);
     hls.attachMedia(this.video);
@@ -115,23 +113,12 @@ export class Player extends EventTarget {
     this.details = null;
     clearTimeout(this.again);
     this.video.removeAttribute("src");
+    // Forget the position, and drop the events that are still to be told of it. A
+    // seek before there was anything to play is where the next media would begin,
+    // whatever it is, and leave a hole behind its first segment.
+    this.video.load();
+    this.video.currentTime = 0;
     this.recovered = 0;
-  }
-
-  // playlistLoaded begins exactly at the moment asked for: the first fragment of
-  // a range begins before it.
-  playlistLoaded(details) {
-    this.details = details;
-    if (this.wanted === null) return;
-    const ms = this.wanted, serial = this.serial;
-    this.wanted = null;
-    const begin = () => {
-      if (serial !== this.serial) return;
-      const position = this.positionOf(ms);
-      if (position !== null && position > this.video.currentTime + 0.1) this.video.currentTime = position;
-    };
-    if (this.video.readyState >= 1) begin();
-    else this.video.addEventListener("loadedmetadata", begin, { once: true });
   }
 
   failed(data) {
@@ -264,7 +251,6 @@ export class Player extends EventTarget {
   destroy() {
     this.abort.abort();
     this.unload();
-    this.video.load();
   }
 }
 

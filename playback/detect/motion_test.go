@@ -1,0 +1,222 @@
+package detect
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// scene draws pictures: a background with noise, light, and things in it.
+type scene struct {
+	rnd   *rand.Rand
+	noise float64 // standard deviation, grey levels
+	light float64 // added to every pixel
+	boxes []thing
+}
+
+// thing is a rectangle of one grey level, in parts of the picture.
+type thing struct {
+	box  Box
+	grey byte
+}
+
+func newScene(noise float64) *scene { return &scene{rnd: rand.New(rand.NewPCG(1, 2)), noise: noise} }
+
+func (s *scene) draw() []byte {
+	pix := make([]byte, lookWidth*lookHeight)
+	for y := range lookHeight {
+		for x := range lookWidth {
+			v := 60 + float64((x*5+y*3)%90)
+			for _, t := range s.boxes {
+				px, py := float64(x)/lookWidth, float64(y)/lookHeight
+				if px >= t.box[0] && px < t.box[0]+t.box[2] && py >= t.box[1] && py < t.box[1]+t.box[3] {
+					v = float64(t.grey)
+				}
+			}
+			v += s.light + s.noise*s.rnd.NormFloat64()
+			pix[y*lookWidth+x] = byte(math.Max(0, math.Min(255, v)))
+		}
+	}
+	return pix
+}
+
+// at returns a thing that wanders from the left to the right, by the picture.
+func wanderer(i int, size float64) thing {
+	return thing{Box{0.05 + 0.02*float64(i), 0.4, size, 2 * size}, 220}
+}
+
+func TestMotion(t *testing.T) {
+	const learn = 50 // pictures before it begins
+	for _, tc := range []struct {
+		name        string
+		sensitivity int
+		zones       []Zone
+		noise       float64
+		change      func(s *scene, i int) // i counts from the end of learning
+		want        bool
+	}{
+		{"nothing", 50, nil, 0, func(*scene, int) {}, false},
+		{"noise of a night", 50, nil, 8, func(*scene, int) {}, false},
+		{"noise of a night, most sensitive", 100, nil, 8, func(*scene, int) {}, false},
+		{"somebody walks", 50, nil, 2, func(s *scene, i int) { s.boxes = []thing{wanderer(i, 0.08)} }, true},
+		{"somebody walks at night", 50, nil, 8, func(s *scene, i int) { s.boxes = []thing{wanderer(i, 0.08)} }, true},
+		{"little walks, sensitive", 95, nil, 2, func(s *scene, i int) { s.boxes = []thing{wanderer(i, 0.04)} }, true},
+		{"little walks, insensitive", 10, nil, 2, func(s *scene, i int) { s.boxes = []thing{wanderer(i, 0.04)} }, false},
+		{"light goes on", 50, nil, 2, func(s *scene, i int) { s.light = 50 }, false},
+		{"a cloud passes", 50, nil, 2, func(s *scene, i int) { s.light = -30 * math.Sin(float64(i)/10) }, false},
+		{"the camera is turned", 50, nil, 2, func(s *scene, i int) {
+			if i == 0 {
+				s.boxes = []thing{{Box{0, 0, 1, 0.8}, 20}}
+			}
+		}, false},
+		{"walks in the zone", 50, []Zone{{Points: []Point{{0, 0.3}, {1, 0.3}, {1, 0.8}, {0, 0.8}}}}, 2, func(s *scene, i int) { s.boxes = []thing{wanderer(i, 0.08)} }, true},
+		{"walks outside the zone", 50, []Zone{{Points: []Point{{0, 0}, {1, 0}, {1, 0.3}, {0, 0.3}}}}, 2, func(s *scene, i int) { s.boxes = []thing{wanderer(i, 0.08)} }, false},
+		{"walks where it is ignored", 50, []Zone{{Ignore: true, Points: []Point{{0, 0.3}, {1, 0.3}, {1, 0.8}, {0, 0.8}}}}, 2, func(s *scene, i int) { s.boxes = []thing{wanderer(i, 0.08)} }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newScene(tc.noise)
+			m := newMotion(tc.sensitivity, tc.zones)
+			now := time.Unix(1e9, 0)
+			look := func() []region {
+				now = now.Add(200 * time.Millisecond)
+				return m.look(s.draw(), now)
+			}
+			for range learn {
+				look()
+			}
+			hits, last := 0, region{}
+			for i := range 30 {
+				tc.change(s, i)
+				if list := look(); len(list) > 0 {
+					hits++
+					last = list[0]
+				}
+			}
+			if tc.want && hits < 25 || !tc.want && hits > 0 {
+				t.Errorf("motion in %d of 30 pictures, want %v; last %+v", hits, tc.want, last)
+			}
+			if tc.want {
+				w := s.boxes[0].box
+				if math.Abs(last.box[0]-w[0]) > 0.1 || math.Abs(last.box[1]-w[1]) > 0.1 || last.box[2] > w[2]+0.2 || last.score <= 0.2 || last.score > 1 {
+					t.Errorf("region %+v, the thing is at %v", last, w)
+				}
+			}
+		})
+	}
+}
+
+// What has come to rest is no motion, and neither is its going unseen; what
+// moves again is.
+func TestMotionAtRest(t *testing.T) {
+	s := newScene(2)
+	m := newMotion(50, nil)
+	now := time.Unix(1e9, 0)
+	run := func(n int, change func(i int)) (hits int) {
+		for i := range n {
+			change(i)
+			now = now.Add(200 * time.Millisecond)
+			if len(m.look(s.draw(), now)) > 0 {
+				hits++
+			}
+		}
+		return hits
+	}
+	run(50, func(int) {})
+	if hits := run(20, func(i int) { s.boxes = []thing{wanderer(i, 0.1)} }); hits < 18 {
+		t.Errorf("arrives: %d of 20", hits)
+	}
+	if hits := run(600, func(int) {}); hits > 2 {
+		t.Errorf("rests: %d of 600", hits)
+	}
+	if hits := run(15, func(i int) { s.boxes = []thing{wanderer(20+i, 0.1)} }); hits < 13 {
+		t.Errorf("leaves: %d of 15", hits)
+	}
+}
+
+func TestZones(t *testing.T) {
+	square := []Point{{0.2, 0.2}, {0.8, 0.2}, {0.8, 0.8}, {0.2, 0.8}}
+	for _, tc := range []struct {
+		name string
+		zone Zone
+		bad  bool
+	}{
+		{"a square", Zone{Points: square}, false},
+		{"two points", Zone{Points: square[:2]}, true},
+		{"a line", Zone{Points: []Point{{0, 0}, {0.5, 0.5}, {1, 1}}}, true},
+		{"outside", Zone{Points: []Point{{0, 0}, {1.5, 0}, {1, 1}}}, true},
+		{"no number", Zone{Points: []Point{{0, 0}, {math.NaN(), 0}, {1, 1}}}, true},
+		{"too many points", Zone{Points: make([]Point, maxPoints+1)}, true},
+	} {
+		if err := tc.zone.Validate(); (err != nil) != tc.bad {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+	}
+	hole := Zone{Points: []Point{{0.4, 0.4}, {0.6, 0.4}, {0.6, 0.6}, {0.4, 0.6}}, Ignore: true}
+	for _, tc := range []struct {
+		zones []Zone
+		p     Point
+		want  bool
+	}{
+		{nil, Point{0.5, 0.5}, true},
+		{[]Zone{{Points: square}}, Point{0.5, 0.5}, true},
+		{[]Zone{{Points: square}}, Point{0.1, 0.5}, false},
+		{[]Zone{{Points: square}, hole}, Point{0.5, 0.5}, false},
+		{[]Zone{hole, {Points: square}}, Point{0.3, 0.3}, true},
+		{[]Zone{hole}, Point{0.1, 0.1}, true},
+	} {
+		if got := counts(tc.zones, tc.p); got != tc.want {
+			t.Errorf("%v in %v: %v", tc.p, tc.zones, got)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		noise float64
+		surge func(i int) float64
+		want  bool
+	}{
+		{"quiet", 0.05, func(int) float64 { return 1 }, false},
+		{"restless", 0.4, func(int) float64 { return 1 }, false},
+		{"one large frame", 0.1, func(i int) float64 {
+			if i == 5 {
+				return 10
+			}
+			return 1
+		}, false},
+		{"something moves", 0.1, func(int) float64 { return 3 }, true},
+		{"a slow change", 0.1, func(i int) float64 { return 1 + float64(i)/1000 }, false},
+	} {
+		rnd := rand.New(rand.NewPCG(3, 4))
+		s := newSizes(50)
+		size := func(f float64) int { return int(2000 * f * (1 + tc.noise*(rnd.Float64()-0.5))) }
+		for range 500 {
+			s.add(size(1))
+		}
+		woken := false
+		for i := range 100 {
+			woken = woken || s.add(size(tc.surge(i)))
+		}
+		if woken != tc.want {
+			t.Errorf("%s: woken %v", tc.name, woken)
+		}
+	}
+}
+
+func BenchmarkLook(b *testing.B) {
+	s := newScene(4)
+	pics := make([][]byte, 20)
+	for i := range pics {
+		s.boxes = []thing{wanderer(i, 0.1)}
+		pics[i] = s.draw()
+	}
+	m := newMotion(50, nil)
+	now := time.Unix(1e9, 0)
+	b.ReportAllocs()
+	for i := range b.N {
+		now = now.Add(200 * time.Millisecond)
+		m.look(pics[i%len(pics)], now)
+	}
+}
