@@ -120,12 +120,12 @@ func hostOnly(hostport string) string {
 
 // Headers of cross-origin reads: what a player in a browser sends and needs.
 const (
-	corsRequestHeaders  = "Authorization, Content-Type, Range, If-None-Match, If-Range, " + sdkRequestHeaders
-	corsResponseHeaders = "Content-Length, Content-Range, Content-Disposition, Accept-Ranges, Date, ETag, Retry-After, " + sdkResponseHeaders
+	corsRequestHeaders  = "Authorization, Content-Type, Range, If-Match, If-None-Match, If-Range, " + sdkRequestHeaders
+	corsResponseHeaders = "Content-Length, Content-Range, Content-Disposition, Accept-Ranges, Date, ETag, Location, Link, Accept-Patch, Kineweir-Left-Out, Retry-After, " + sdkResponseHeaders
 	// Of the AWS SDK for JavaScript.
 	sdkRequestHeaders  = "Amz-Sdk-Invocation-Id, Amz-Sdk-Request, X-Amz-Content-Sha256, X-Amz-Date, X-Amz-Security-Token, X-Amz-Target, X-Amz-User-Agent"
 	sdkResponseHeaders = "X-Amz-Id-2, X-Amzn-Errortype, X-Amzn-Requestid"
-	corsMethods        = "GET, HEAD, POST, PUT, DELETE"
+	corsMethods        = "GET, HEAD, POST, PUT, PATCH, DELETE"
 )
 
 // allowRead adds the headers that let a page of the request's origin read the

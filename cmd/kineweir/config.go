@@ -235,7 +235,10 @@ type listener struct {
 // listeners returns those that are on.
 func (c *Config) listeners() []listener {
 	all := []listener{
-		{"http.addr", c.HTTP.Addr}, {"rtsp.addr", c.RTSP.Addr}, {"rtsp.tls_addr", c.RTSP.TLSAddr}, {"rtsp.udp_addr", c.RTSP.UDPAddr},
+		{"http.addr", c.HTTP.Addr},
+		{"rtsp.addr", c.RTSP.Addr},
+		{"rtsp.tls_addr", c.RTSP.TLSAddr},
+		{"rtsp.udp_addr", c.RTSP.UDPAddr},
 		{"webrtc.addr", c.WebRTC.Addr},
 	}
 	if c.WebRTC.Addr != "" && c.WebRTC.TURN.Enabled {

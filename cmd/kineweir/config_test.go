@@ -86,9 +86,9 @@ func collectComments(n *yaml.Node, path string, into map[string]string) {
 func TestConfigDefaults(t *testing.T) {
 	c := defaultConfig()
 	want := &Config{
-		Data:    "./kineweir-data",
-		HTTP:    HTTPConfig{Addr: "127.0.0.1:8080"},
-		RTSP:    RTSPConfig{Addr: "127.0.0.1:8554", TLSAddr: "127.0.0.1:8322", UDPAddr: "127.0.0.1:8000", SecondPublisher: "newest"},
+		Data: "./kineweir-data",
+		HTTP: HTTPConfig{Addr: "127.0.0.1:8080"},
+		RTSP: RTSPConfig{Addr: "127.0.0.1:8554", TLSAddr: "127.0.0.1:8322", UDPAddr: "127.0.0.1:8000", SecondPublisher: "newest"},
 		WebRTC: WebRTCConfig{
 			Addr: "127.0.0.1:8189", MDNS: "resolve", MaxSessions: 2000,
 			TURN: TURNConfig{Addr: "127.0.0.1:3478", Realm: "kineweir"},

@@ -167,6 +167,12 @@ func (a address) loopback() bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// anyPort returns the address with whatever port is free.
+func (a address) anyPort() address {
+	host, _, _ := net.SplitHostPort(string(a))
+	return address(net.JoinHostPort(host, "0"))
+}
+
 // port returns the port number; the address is known to be well formed.
 func (a address) port() int {
 	_, port, _ := net.SplitHostPort(string(a))

@@ -34,7 +34,7 @@ type examination func(ctx context.Context, c *Config) []finding
 
 // examinations are all of them, in the order of the report.
 func examinations() []examination {
-	return []examination{examinePorts, examineAccess, examineDisk, examineSpace, examineClock, examineBucket, examineOpenFiles, examineFFmpeg}
+	return []examination{examinePorts, examineWebRTC, examineAccess, examineDisk, examineSpace, examineClock, examineBucket, examineOpenFiles, examineFFmpeg}
 }
 
 func doctorCommand() command {
@@ -42,8 +42,8 @@ func doctorCommand() command {
 		name:  "doctor",
 		short: "check ports, disk, clock and bucket, and say what to mend",
 		long: "Checks whether \"serve\" with the same flags would run well on this machine: ports,\n" +
-			"the speed of durable writes, free space, the clock, the bucket. Says what to\n" +
-			"mend, and ends with 1 when something must be. It leaves nothing behind.",
+			"the ways of WebRTC, the speed of durable writes, free space, the clock, the bucket.\n" +
+			"Says what to mend, and ends with 1 when something must be. It leaves nothing behind.",
 		examples: []string{"kineweir doctor", "kineweir doctor --config /etc/kineweir.yaml"},
 		setup: func(fs *flag.FlagSet) action {
 			load := declareConfig(fs, allOverrides...)

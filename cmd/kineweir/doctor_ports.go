@@ -71,11 +71,19 @@ func (c *Config) dropTaken(ctx context.Context) (told []string) {
 		case err == nil:
 		case l.network == "udp":
 			told = append(told, fmt.Sprintf("%s takes any port: %v; set %s to choose one", l.what, err, l.key))
-			host, _, _ := net.SplitHostPort(string(*l.addr))
-			*l.addr = address(net.JoinHostPort(host, "0"))
+			*l.addr = l.addr.anyPort()
 		default:
 			told = append(told, fmt.Sprintf("%s is off: %v; set %s to another address to have it", l.what, err, l.key))
 			*l.addr = ""
+		}
+	}
+	if _, given := c.origin["webrtc.addr"]; !given && c.WebRTC.Addr != "" {
+		for _, network := range []string{"tcp", "udp"} {
+			if err := tryListen(ctx, network, string(c.WebRTC.Addr)); err != nil {
+				told = append(told, fmt.Sprintf("WebRTC takes any port: %v; set webrtc.addr to choose one", err))
+				c.WebRTC.Addr = c.WebRTC.Addr.anyPort()
+				break
+			}
 		}
 	}
 	return told

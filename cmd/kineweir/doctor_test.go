@@ -20,6 +20,7 @@ func quietConfig(t *testing.T) *Config {
 	c := defaultConfig()
 	c.Data = filepath.Join(t.TempDir(), "not", "there", "yet")
 	c.HTTP.Addr, c.RTSP.Addr, c.RTSP.TLSAddr, c.RTSP.UDPAddr = "127.0.0.1:0", "127.0.0.1:0", "", "127.0.0.1:0"
+	c.WebRTC.Addr = "127.0.0.1:0"
 	return c
 }
 

@@ -54,6 +54,7 @@ type server struct {
 	feed       *feed.Feed     // nil for none
 	cameras    *cameras
 	rtsp       *rtsp.Server
+	webrtc     webRTC
 	web        atomic.Pointer[web.Server] // /metrics may be asked before it is set
 }
 
@@ -76,7 +77,7 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(listenin
 		s.stop()
 		return err
 	}
-	log.Info("ready", "http", where.HTTP, "rtsp", where.RTSP, "rtsps", where.RTSPS, "data", c.Data, "took", time.Since(started).Round(time.Millisecond))
+	log.Info("ready", "http", where.HTTP, "rtsp", where.RTSP, "rtsps", where.RTSPS, "webrtc", where.WebRTC, "data", c.Data, "took", time.Since(started).Round(time.Millisecond))
 	ready(where)
 	select {
 	case <-ctx.Done():
@@ -98,7 +99,7 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(listenin
 // comes in before there is a place for it. It stops in the opposite order:
 // listeners, publishers, what they left to be written, the index.
 func (s *server) start(ctx context.Context) (listening, error) {
-	for _, start := range []func(context.Context) error{s.forgetful, s.openUsers, s.openRecords, s.openArchive, s.openFeed, s.openSettings, s.openSessions, s.openImages, s.openDetectors, s.openRTSP, s.openWeb} {
+	for _, start := range []func(context.Context) error{s.forgetful, s.openUsers, s.openRecords, s.openArchive, s.openFeed, s.openSettings, s.openSessions, s.openImages, s.openDetectors, s.openRTSP, s.openWebRTC, s.openWeb} {
 		if err := start(ctx); err != nil {
 			return listening{}, err
 		}
@@ -131,11 +132,9 @@ func (s *server) openUsers(context.Context) error {
 	if err := os.MkdirAll(c.Data, 0o750); err != nil { // as the bucket in it
 		return fmt.Errorf("data folder: %w", err)
 	}
-	addrs := []string{string(c.HTTP.Addr)}
-	for _, a := range []address{c.RTSP.Addr, c.RTSP.TLSAddr, c.RTSP.UDPAddr} {
-		if a != "" {
-			addrs = append(addrs, string(a))
-		}
+	var addrs []string
+	for _, l := range c.listeners() {
+		addrs = append(addrs, string(l.addr))
 	}
 	users, key, err := auth.Prepare(auth.Options{File: c.Auth.File, Addrs: addrs, Insecure: c.Auth.Insecure, DataDir: c.Data, Log: s.log})
 	if err != nil {

@@ -45,6 +45,8 @@ type listening struct {
 	HTTP  string // URL of the console, without a slash at the end
 	RTSP  string // URL below which the streams are
 	RTSPS string
+	// WebRTC is host:port of its media, UDP and TCP; offers go to HTTP.
+	WebRTC string
 	// Where credentials are needed: the RTSP URL with those of the first user, for
 	// the demo's own cameras, and the file they stand in.
 	Publish, Credentials string

@@ -19,13 +19,19 @@ import (
 // startServer runs serve in a folder on free ports until the test ends.
 func startServer(t *testing.T, dir string) (listening, *Config) {
 	t.Helper()
-	c, err := loadConfig("", nil, []setting{
+	return startServerWith(t, dir)
+}
+
+func startServerWith(t *testing.T, dir string, more ...setting) (listening, *Config) {
+	t.Helper()
+	c, err := loadConfig("", nil, append([]setting{
 		{"data", dir, "test"},
 		{"http.addr", "127.0.0.1:0", "test"},
 		{"rtsp.addr", "127.0.0.1:0", "test"},
 		{"rtsp.tls_addr", "", "test"},
 		{"rtsp.udp_addr", "", "test"},
-	})
+		{"webrtc.addr", "127.0.0.1:0", "test"},
+	}, more...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,10 +76,11 @@ func TestServeRefuses(t *testing.T) {
 		{"port of HTTP", []setting{{"data", free, "flag"}, {"http.addr", taken, "flag"}}, []string{"http.addr: listen tcp " + taken + ": ", "in use", "set http.addr to another"}},
 		{"port of RTSP", []setting{{"data", free, "flag"}, {"rtsp.addr", taken, "flag"}}, []string{"rtsp.addr: listen tcp " + taken + ": ", "in use", "set rtsp.addr to another"}},
 		{"port of RTSPS", []setting{{"data", free, "flag"}, {"rtsp.tls_addr", taken, "flag"}}, []string{"rtsp.tls_addr: listen tcp " + taken + ": ", "in use", "set rtsp.tls_addr to another"}},
+		{"port of WebRTC", []setting{{"data", free, "flag"}, {"webrtc.addr", taken, "flag"}}, []string{"webrtc.addr: listen tcp " + taken + ": ", "in use", "set webrtc.addr to another"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, err := loadConfig("", nil, append([]setting{
-				{"http.addr", "127.0.0.1:0", "test"}, {"rtsp.addr", "127.0.0.1:0", "test"}, {"rtsp.tls_addr", "", "test"}, {"rtsp.udp_addr", "", "test"},
+				{"http.addr", "127.0.0.1:0", "test"}, {"rtsp.addr", "127.0.0.1:0", "test"}, {"rtsp.tls_addr", "", "test"}, {"rtsp.udp_addr", "", "test"}, {"webrtc.addr", "", "test"},
 			}, tc.settings...))
 			if err != nil {
 				t.Fatal(err)

@@ -75,7 +75,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 		Extra: append([]func(*metrics.Writer){
 			metrics.RecordFigures(s.records.engine, s.records.store, s.records.lane), calls.Write,
 			metrics.ImageFigures(s.images.Stats),
-		}, s.feedFigures()...),
+		}, append(s.feedFigures(), s.rtcFigures()...)...),
 		Archive: s.archive, Bucket: s.bucket, Hub: s.hub, Publishers: metrics.PublishersOf(s.sessions),
 		Server: func() metrics.Server {
 			if w := s.web.Load(); w != nil {
@@ -98,6 +98,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 	routes = append(routes, native.Routes()...)
 	routes = append(routes, s.users.Routes()...)
 	routes = append(routes, figures.Routes()...)
+	routes = append(routes, s.rtcRoutes()...)
 	pages, err := ui.Routes()
 	if err != nil {
 		return nil, err
@@ -137,9 +138,9 @@ func (s *server) openImages(context.Context) (err error) {
 
 // checks are what /healthz asks besides the HTTP listener.
 func (s *server) checks() []web.Check {
-	var list []web.Check
+	list := s.rtcChecks()
 	if s.rtsp == nil {
-		return nil
+		return list
 	}
 	for _, a := range []net.Addr{s.rtsp.Addr(), s.rtsp.TLSAddr()} {
 		if a == nil {
@@ -177,6 +178,9 @@ func (s *server) where() listening {
 		if a := s.rtsp.TLSAddr(); a != nil {
 			l.RTSPS = "rtsps://" + reachable(a)
 		}
+	}
+	if p := s.webrtc.port; p != nil {
+		l.WebRTC = reachable(p.addr())
 	}
 	return l
 }

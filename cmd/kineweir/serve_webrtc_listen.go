@@ -106,7 +106,7 @@ func rtcAddrs(ctx context.Context, host string) ([]netip.Addr, error) {
 // listen opens TCP first: with port 0 it says which one UDP takes.
 func (p *rtcPort) listen(ctx context.Context, host string, port int) error {
 	network := "tcp"
-	if a, err := netip.ParseAddr(host); err == nil && a.Is4() {
+	if a, err := netip.ParseAddr(host); err == nil && a.Is4() && a.IsUnspecified() {
 		network = "tcp4" // "0.0.0.0" would mean IPv6 too
 	}
 	var lc net.ListenConfig

@@ -39,7 +39,7 @@ func openNames(ctx context.Context, loopback bool, log *slog.Logger, lf logging.
 		log.Info("names of clients (mDNS) are not looked up", "error", errors.Join(err4, err6))
 		return nil
 	}
-	conn, err := mdns.Server(four, six, &mdns.Config{LoggerFactory: lf, IncludeLoopback: loopback})
+	conn, err := mdns.NewServer(four, six, mdns.WithLoggerFactory(lf), mdns.WithIncludeLoopback(loopback))
 	if err != nil {
 		for _, c := range []net.PacketConn{c4, c6} {
 			if c != nil {

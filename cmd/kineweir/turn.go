@@ -59,7 +59,7 @@ func openTURN(ctx context.Context, c TURNConfig, p *rtcPort, advertise []string,
 		return nil, turnPortError(err, "udp", c.Addr)
 	}
 	t.udp, _ = conn.(*net.UDPConn)
-	t.host = turnHost(c, host, advertise, p)
+	t.host = turnHost(ctx, c, host, advertise)
 	relay := &turnRelay{t: t, p: p, more: prefixes(c.RelayTo)}
 	t.server, err = turn.NewServer(turn.ServerConfig{
 		Realm: c.Realm, LoggerFactory: lf,
@@ -100,7 +100,7 @@ func prefixes(texts []string) (all []netip.Prefix) {
 }
 
 // turnHost is the host of the URL that clients are told.
-func turnHost(c TURNConfig, host string, advertise []string, p *rtcPort) string {
+func turnHost(ctx context.Context, c TURNConfig, host string, advertise []string) string {
 	if c.Public != "" {
 		return c.Public
 	}
@@ -108,7 +108,9 @@ func turnHost(c TURNConfig, host string, advertise []string, p *rtcPort) string 
 		return advertise[0]
 	}
 	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
-		return p.addrs[0].String()
+		if own, err := rtcAddrs(ctx, host); err == nil && len(own) > 0 {
+			return own[0].String()
+		}
 	}
 	return host
 }

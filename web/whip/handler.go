@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -45,8 +46,11 @@ type Options struct {
 	// ICEServers are told to clients; it is asked for each, so that it can make
 	// credentials that end soon. nil: none.
 	ICEServers func() []webrtc.ICEServer
-	Log        *slog.Logger // nil: nothing is logged
-	Now        func() time.Time
+	// Resolve looks up a name of multicast DNS that a client told instead of its
+	// address; nil: such candidates are of no use. It ends with its context.
+	Resolve func(ctx context.Context, name string) (netip.Addr, error)
+	Log     *slog.Logger // nil: nothing is logged
+	Now     func() time.Time
 
 	// ConnectTimeout is how long a connection may take to be made, and how long
 	// one that is lost is waited for. Default 20 s.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 
@@ -109,11 +110,46 @@ func (s *session) addCandidates(lines []string) {
 			continue // bundled RTP has no second component; what is of an older ICE session is late
 		}
 		s.remote = append(s.remote, c)
+		if isName(c) {
+			s.resolve(line, c)
+			continue
+		}
 		if err := s.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: "candidate:" + line}); err != nil {
 			s.h.o.Log.Debug("webrtc candidate dropped", s.attrs("candidate", c.String(), "error", err)...)
 		}
 	}
 	s.h.counted(s.p, func(st *Stats) { st.Candidates += uint64(len(lines)) })
+}
+
+// Bounds of looking names up: a browser has one per interface and family, and
+// multicast DNS answers at once or not at all.
+const (
+	maxNames       = 16
+	resolveTimeout = 3 * time.Second
+)
+
+// resolve adds the candidate once its name has been looked up, if its ICE session
+// is still the same. The caller holds s.mu, or has the session alone.
+func (s *session) resolve(line string, c candidate) {
+	if s.h.o.Resolve == nil || s.names >= maxNames {
+		return
+	}
+	s.names++
+	generation := s.generation
+	s.h.wg.Go(func() { // the session has its place in wg still
+		ctx, cancel := context.WithTimeout(s.ctx, resolveTimeout)
+		defer cancel()
+		a, err := s.h.o.Resolve(ctx, c.address)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err != nil || s.generation != generation {
+			s.h.o.Log.Debug("webrtc candidate has no address", s.attrs("candidate", c.String(), "error", err)...)
+			return
+		}
+		if err := s.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: "candidate:" + strings.Replace(line, c.address, a.String(), 1)}); err != nil {
+			s.h.o.Log.Debug("webrtc candidate dropped", s.attrs("candidate", c.String(), "address", a, "error", err)...)
+		}
+	})
 }
 
 // restart begins a new ICE session on the same connection, and returns what the
@@ -137,7 +173,7 @@ func (s *session) restart(ctx context.Context, ufrag, pwd string, f *description
 		return "", fmt.Errorf("answer an ICE restart: %w", err)
 	}
 	s.generation++
-	s.ufrag, s.pwd, s.remote = ufrag, pwd, nil
+	s.ufrag, s.pwd, s.remote, s.names = ufrag, pwd, nil, 0
 	s.addCandidates(f.candidates(s.mid))
 	s.h.counted(s.p, func(st *Stats) { st.Restarts++ })
 	s.h.o.Log.Info("webrtc session restarts ICE", s.attrs("restarts", s.generation)...)

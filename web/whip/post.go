@@ -87,6 +87,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, p *protocol) (*se
 	s.offer, s.mid = withoutCandidates(text), offer.transport().mid
 	answer, err := s.answer(r.Context(), offer)
 	if err != nil {
+		s.cancel()
 		conn.Close(err)
 		h.release()
 		return nil, "", err

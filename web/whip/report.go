@@ -150,3 +150,7 @@ func (r *Report) pairTexts() []string {
 	}
 	return all
 }
+
+// PairsOf returns the pairs of candidates that a connection has tried, those that
+// came furthest first. It must not be called while the connection is closed.
+func PairsOf(pc *webrtc.PeerConnection) []Pair { return takeSample(pc).pairs }

@@ -1,6 +1,7 @@
 package whip
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -26,13 +27,16 @@ type session struct {
 	started time.Time
 	stop    chan error    // why it should end; one is enough
 	over    chan struct{} // closed when it has ended
-	endedAt time.Time     // set before the session is in Handler.ended
+	ctx     context.Context
+	cancel  context.CancelFunc // of ctx, when it ends
+	endedAt time.Time          // set before the session is in Handler.ended
 
 	mu         sync.Mutex  // guards the exchange and the fields below
 	etag       string      // of the ICE session (RFC 9725 section 4.3.1)
 	ufrag, pwd string      // of the client in this ICE session
 	generation int         // how many restarts there were
 	remote     []candidate // that the client sent in this ICE session
+	names      int         // of them that were looked up in this ICE session
 	report     Report      // final once over is closed
 
 	last *sample // of the supervisor alone
@@ -43,6 +47,7 @@ func newSession(h *Handler, p *protocol, name fragments.StreamName, w Who, conn 
 		h: h, p: p, id: newID(), stream: name, who: w, conn: conn, pc: conn.PeerConnection(), started: h.o.Now(),
 		stop: make(chan error, 1), over: make(chan struct{}),
 	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if l, ok := conn.(interface{ LeftOut() []string }); ok {
 		s.leftOut = l.LeftOut()
 	}
@@ -163,6 +168,7 @@ func (s *session) end(why error, w *watch) {
 	if x == nil {
 		x = &sample{}
 	}
+	s.cancel()
 	s.conn.Close(reasonOf(why))
 	s.mu.Lock()
 	s.report = s.describe(x)
