@@ -154,6 +154,7 @@ func TestHold(t *testing.T) {
 	if st := large.stream.State(); st.Width != 640 || st.Key.IsZero() || st.Broken || st.Selected {
 		t.Errorf("the large layer: %+v", st)
 	}
+	large.report(time.Minute)
 	large.stream.Select()
 	rg.rx.Release()
 	rg.at = rg.at.Add(frameStep)
@@ -166,6 +167,10 @@ func TestHold(t *testing.T) {
 	for i, u := range units {
 		if u.Track.Width != 640 || u.Key != (i == 0) {
 			t.Errorf("unit %d: width %d, key %v", i, u.Track.Width, u.Key)
+		}
+		// The report counts for what came before it.
+		if want := rg.at.Add(time.Duration(i-5)*frameStep - time.Minute); u.Source != fragments.FromReport || u.Capture.Time().Sub(want).Abs() > time.Millisecond {
+			t.Errorf("unit %d: captured at %v by %v, want %v", i, u.Capture.Time(), u.Source, want)
 		}
 	}
 	if rg.rec.tracks[0].Width != 640 {
