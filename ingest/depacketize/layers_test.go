@@ -1,6 +1,7 @@
 package depacketize
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -154,6 +155,7 @@ func TestHold(t *testing.T) {
 	if st := large.stream.State(); st.Width != 640 || st.Key.IsZero() || st.Broken || st.Selected {
 		t.Errorf("the large layer: %+v", st)
 	}
+	large.report(time.Minute)
 	large.stream.Select()
 	rg.rx.Release()
 	rg.at = rg.at.Add(frameStep)
@@ -166,6 +168,10 @@ func TestHold(t *testing.T) {
 	for i, u := range units {
 		if u.Track.Width != 640 || u.Key != (i == 0) {
 			t.Errorf("unit %d: width %d, key %v", i, u.Track.Width, u.Key)
+		}
+		// The report counts for what came before it.
+		if want := rg.at.Add(time.Duration(i-5)*frameStep - time.Minute); u.Source != fragments.FromReport || u.Capture.Time().Sub(want).Abs() > time.Millisecond {
+			t.Errorf("unit %d: captured at %v by %v, want %v", i, u.Capture.Time(), u.Source, want)
 		}
 	}
 	if rg.rec.tracks[0].Width != 640 {
@@ -292,5 +298,31 @@ func TestParseFormat(t *testing.T) {
 		case err == nil && Name(f) != tc.want:
 			t.Errorf("%s %s: %s, want %q", tc.rtpmap, tc.fmtp, Name(f), tc.want)
 		}
+	}
+}
+
+// A publisher that changes its codec goes on in the same track, at a key frame.
+func TestCodecChanges(t *testing.T) {
+	rg, cam, _ := twoLayers(t)
+	fm := &format.VP8{PayloadTyp: 97}
+	other, err := rg.rx.AddLayer(rg.stream, fm, 0)
+	fatal(t, err)
+	cam.frame(t, true)
+	cam.frame(t, false)
+	other.Select()
+	enc := encode(t, fm)
+	for i, frame := range [][]byte{unhex("1102030102"), vp8Key, unhex("1102030102")} {
+		for _, pkt := range enc([][]byte{frame}) {
+			rg.at = rg.at.Add(frameStep)
+			pkt.SequenceNumber, pkt.Timestamp = uint16(500+i), uint32(i)*3600
+			other.Packet(pkt)
+		}
+	}
+	var got []string
+	for _, u := range rg.units() {
+		got = append(got, fmt.Sprint(u.Track.ID, " ", u.Track.Codec, " ", u.Key))
+	}
+	if want := []string{"1 H264 true", "1 H264 false", "1 VP8 true", "1 VP8 false"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
