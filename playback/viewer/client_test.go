@@ -54,6 +54,7 @@ type clientOptions struct {
 	engine       webrtc.SettingEngine
 	media        func(*webrtc.MediaEngine) // default: the library's codecs
 	interceptors func(*interceptor.Registry)
+	config       webrtc.Configuration
 	room         int // units that wait to be read; given: the caller closes the connection
 	noAudio      bool
 	noVideo      bool
@@ -104,7 +105,7 @@ func newClient(t testing.TB, o clientOptions) *client {
 		o.interceptors(reg)
 	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(reg), webrtc.WithSettingEngine(o.engine))
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := api.NewPeerConnection(o.config)
 	must(t, err)
 	if o.room == 0 {
 		o.room = 4096
