@@ -38,6 +38,7 @@ func (r *rig) patch(path, etag, fragment string) (*http.Response, string) {
 // TestTrickle connects by candidates that come late: the client is not told
 // where the server is, so that only what it trickles can bring them together.
 func TestTrickle(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	c := r.newClient(true, r.engine)
 	offer := c.makeOffer()
@@ -57,6 +58,7 @@ func TestTrickle(t *testing.T) {
 
 // TestRestart restarts ICE twice while media flows.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	c := r.newClient(true, r.engine)
 	first := c.makeOffer()
@@ -118,6 +120,7 @@ func credentialSet(t *testing.T, sdp string) string {
 
 // TestFailedRestart wants a refused restart to leave the session as it was.
 func TestFailedRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	c := r.newClient(true, r.engine)
 	c.post("/whip/door", c.makeOffer())
@@ -144,6 +147,7 @@ func TestFailedRestart(t *testing.T) {
 // client is not told where the server is, so that nothing else can bring them
 // together.
 func TestNames(t *testing.T) {
+	t.Parallel()
 	const name = "0f2c5a9e-0000-4000-8000-000000000001.local"
 	asked := make(chan string, 100)
 	r := newRig(t, func(o *Options) {
