@@ -57,6 +57,11 @@ func (v *validator) webrtc() {
 			v.refuse(key+".user", "TURN needs user and credential")
 		}
 	}
+	for _, u := range []address{v.c.RTSP.UDPAddr, nextPort(v.c.RTSP.UDPAddr)} {
+		if u != "" && u == c.Addr && u.port() != 0 {
+			v.refuse("webrtc.addr", "%s is taken by rtsp.udp_addr, or by RTCP, which has the port after it: give each its own", c.Addr)
+		}
+	}
 	t := c.TURN
 	if !t.Enabled {
 		return

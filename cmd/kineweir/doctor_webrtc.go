@@ -115,6 +115,9 @@ func advertiseFindings(ctx context.Context, hosts []string) (list []finding) {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", h)
 		cancel()
+		for i := range found {
+			found[i] = found[i].Unmap()
+		}
 		switch {
 		case err != nil:
 			list = append(list, finding{verdictWarn, "webrtc", fmt.Sprintf("webrtc.advertise: %v", err), "correct the name; the server starts without it"})
