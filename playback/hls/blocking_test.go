@@ -33,7 +33,7 @@ func publisher(t *testing.T, lines ...string) *script {
 }
 
 // TestBlockingReload asks for a playlist, or a part, that is not there yet. Four
-// fragments are: numbers 10 to 13; two parts of 14 are as well.
+// fragments are: numbers 37 to 40; two parts of 41 are as well.
 func TestBlockingReload(t *testing.T) {
 	for _, c := range []struct {
 		name, path string
@@ -41,22 +41,22 @@ func TestBlockingReload(t *testing.T) {
 		waits      time.Duration
 		want       error
 	}{
-		{"there", "live-1.m3u8?_HLS_msn=13", nil, 0, nil},
+		{"there", "live-1.m3u8?_HLS_msn=40", nil, 0, nil},
 		{"long gone", "live-1.m3u8?_HLS_msn=2&_HLS_part=3", nil, 0, nil},
-		{"a part that is there", "live-1.m3u8?_HLS_msn=14&_HLS_part=1", nil, 0, nil},
-		{"the next part", "live-1.m3u8?_HLS_msn=14&_HLS_part=2", []string{"part -v", "part -a"}, 2 * time.Second, nil},
-		{"the next part of the sound", "live-2.m3u8?_HLS_msn=14&_HLS_part=2", []string{"part -a", "part -v"}, 2 * time.Second, nil},
-		{"the part after", "live-1.m3u8?_HLS_msn=14&_HLS_part=3", []string{"part", "part"}, 2 * time.Second, nil},
-		{"the whole segment", "live-1.m3u8?_HLS_msn=14", []string{"part", "end", "begin"}, 3 * time.Second, nil},
-		{"a part behind the last of its segment", "live-1.m3u8?_HLS_msn=13&_HLS_part=5", nil, 0, nil},
-		{"a part that the open segment will not have", "live-1.m3u8?_HLS_msn=14&_HLS_part=5", []string{"end", "begin", "part"}, 3 * time.Second, nil},
-		{"a part of the next segment", "live-1.m3u8?_HLS_msn=15&_HLS_part=0", []string{"end", "begin", "part"}, 3 * time.Second, nil},
-		{"the sound is gone", "live-2.m3u8?_HLS_msn=14&_HLS_part=2", []string{"end", "begin", "part x=5 -a", "end", "begin"}, 5 * time.Second, nil},
-		{"nothing comes", "live-1.m3u8?_HLS_msn=14&_HLS_part=2", nil, 6 * time.Second, hls.ErrLate},
-		{"the publisher goes", "live-1.m3u8?_HLS_msn=15", []string{"part", "leave"}, 2 * time.Second, nil},
-		{"too far", "live-1.m3u8?_HLS_msn=16", nil, 0, &playback.ParamError{}},
-		{"too many parts", "live-1.m3u8?_HLS_msn=14&_HLS_part=17", nil, 0, &playback.ParamError{}},
-		{"as many parts as may be asked for", "live-1.m3u8?_HLS_msn=14&_HLS_part=16", []string{"end", "begin", "part"}, 3 * time.Second, nil},
+		{"a part that is there", "live-1.m3u8?_HLS_msn=41&_HLS_part=1", nil, 0, nil},
+		{"the next part", "live-1.m3u8?_HLS_msn=41&_HLS_part=2", []string{"part -v", "part -a"}, 2 * time.Second, nil},
+		{"the next part of the sound", "live-2.m3u8?_HLS_msn=41&_HLS_part=2", []string{"part -a", "part -v"}, 2 * time.Second, nil},
+		{"the part after", "live-1.m3u8?_HLS_msn=41&_HLS_part=3", []string{"part", "part"}, 2 * time.Second, nil},
+		{"the whole segment", "live-1.m3u8?_HLS_msn=41", []string{"part", "end", "begin"}, 3 * time.Second, nil},
+		{"a part behind the last of its segment", "live-1.m3u8?_HLS_msn=40&_HLS_part=5", nil, 0, nil},
+		{"a part that the open segment will not have", "live-1.m3u8?_HLS_msn=41&_HLS_part=5", []string{"end", "begin", "part"}, 3 * time.Second, nil},
+		{"a part of the next segment", "live-1.m3u8?_HLS_msn=42&_HLS_part=0", []string{"end", "begin", "part"}, 3 * time.Second, nil},
+		{"the sound is gone", "live-2.m3u8?_HLS_msn=41&_HLS_part=2", []string{"end", "begin", "part x=5 -a", "end", "begin"}, 5 * time.Second, nil},
+		{"nothing comes", "live-1.m3u8?_HLS_msn=41&_HLS_part=2", nil, 6 * time.Second, hls.ErrLate},
+		{"the publisher goes", "live-1.m3u8?_HLS_msn=42", []string{"part", "leave"}, 2 * time.Second, nil},
+		{"too far", "live-1.m3u8?_HLS_msn=43", nil, 0, &playback.ParamError{}},
+		{"too many parts", "live-1.m3u8?_HLS_msn=41&_HLS_part=17", nil, 0, &playback.ParamError{}},
+		{"as many parts as may be asked for", "live-1.m3u8?_HLS_msn=41&_HLS_part=16", []string{"end", "begin", "part"}, 3 * time.Second, nil},
 
 		{"a part", "mwtc1q80/1-1-5-p1.m4s", nil, 0, nil},
 		{"the hinted part", "mwtc1q80/1-1-5-p2.m4s", []string{"part -v", "part -a"}, 2 * time.Second, nil},
@@ -110,7 +110,7 @@ func TestBlockingReload(t *testing.T) {
 func TestBlockedViewerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publisher(t, "live 4", "begin")
-		for _, path := range []string{"live-1.m3u8?_HLS_msn=14&_HLS_part=0", "mwtc1q80/1-1-5-p0.m4s"} {
+		for _, path := range []string{"live-1.m3u8?_HLS_msn=41&_HLS_part=0", "mwtc1q80/1-1-5-p0.m4s"} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			r, _ := ask(t, s.packager, "front", path)
 			var err error
@@ -136,7 +136,7 @@ func TestViewersShareAPlaylist(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range lists {
 			all.Go(func() {
-				r, _ := ask(t, s.packager, "front", "live-1.m3u8?_HLS_msn=40&_HLS_part=1")
+				r, _ := ask(t, s.packager, "front", "live-1.m3u8?_HLS_msn=301&_HLS_part=1")
 				var err error
 				if lists[i], err = s.packager.List(t.Context(), "front", r); err != nil {
 					t.Error(err)
@@ -278,4 +278,26 @@ func playCut(to fragments.Cutter, created time.Time, media []playbacktest.Media)
 		cut.Push(u)
 	}
 	cut.Flush()
+}
+
+// When the timeline is lost, numbers go on above those that players have seen,
+// though the fragments that were never archived are gone.
+func TestNumbersRiseOverLostFragments(t *testing.T) {
+	s := publisher(t, "live 2", "shown", "live 10")
+	r := hls.Request{Kind: hls.Media, Live: true, Track: 1}
+	list, err := s.packager.List(t.Context(), "front", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := parseEdge(t, list.Text)
+	s.command("then", 0, "dropped")
+	s.command("then", 1, "live 10")
+	s.command("then", 2, "shown")
+	if list, err = newPackager(t, s.archive, hls.Options{}).List(t.Context(), "front", r); err != nil {
+		t.Fatal(err)
+	}
+	if after := parseEdge(t, list.Text); after.msn < before.msn+10 {
+		t.Errorf("the next segment was %d, and ten later is %d", before.msn, after.msn)
+	}
+	s.live.pub.Close()
 }

@@ -268,9 +268,20 @@ func TestLiveEdgeNeverWaits(t *testing.T) {
 				for i := range lags {
 					all.Go(func() {
 						time.Sleep(time.Duration(3+4*i) * time.Second) // the first one waits for what hangs
-						lags[i], _ = follow(ctx, t, p, "front", i+1)
+						within, cancel := context.WithTimeout(ctx, 25*time.Second)
+						defer cancel()
+						lags[i], _ = follow(within, t, p, "front", i+1)
 					})
 				}
+				all.Go(func() { // looks in from time to time: what came meanwhile is in memory
+					for time.Sleep(10 * time.Second); ctx.Err() == nil; time.Sleep(6 * time.Second) {
+						asked := time.Now()
+						list, err := p.List(ctx, "front", hls.Request{Kind: hls.Media, Live: true, Track: 1, Window: 30 * time.Second})
+						if err != nil || time.Since(asked) > 0 || time.Since(parseEdge(t, list.Text).at) > 300*time.Millisecond {
+							t.Errorf("at %v: answered after %v: %v", asked, time.Since(asked), err)
+						}
+					}
+				})
 				all.Wait()
 				t.Logf("the live edge was at most %v behind", lags)
 				for i, lag := range lags {

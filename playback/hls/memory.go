@@ -97,15 +97,23 @@ func (p *Packager) updateLive(ctx context.Context, name fragments.StreamName, s 
 		s.t, s.born, s.made, s.ended, s.vod = p.newTimeline(name, r), born, info.Created, false, false
 	}
 	s.t.retract()
+	s.state = nil // after an error, what was read stays, and the rest is still to do
+	empty := len(s.t.rows) == 0
 	if info.Last != nil && !s.t.reachedBy(state) {
 		if err := p.readHistory(ctx, name, s.t, info, state, r); err != nil {
-			s.t = nil
 			return err
 		}
-		state = p.recent(name) // it may have taken a while
+		if state != nil {
+			state = p.recent(name) // it may have taken a while
+		}
 	}
-	if err := p.takeMemory(ctx, name, s.t, info, state); err != nil {
-		s.t = nil
+	if err := p.takeClosed(ctx, name, s.t, info, state); err != nil {
+		return err
+	}
+	if empty {
+		s.t.number(info.Created)
+	}
+	if err := s.t.takeOpen(state); err != nil {
 		return err
 	}
 	s.state, s.seen, s.kept = state, last, kept
@@ -142,7 +150,7 @@ func (p *Packager) readHistory(ctx context.Context, name fragments.StreamName, t
 			return nil //nolint:nilerr // memory alone, then
 		}
 		if len(t.rows) == 0 {
-			p.begin(t, e, info, r)
+			p.begin(t, info, r)
 		}
 		if err := t.append(e); err != nil {
 			return err
@@ -151,8 +159,8 @@ func (p *Packager) readHistory(ctx context.Context, name fragments.StreamName, t
 	return nil
 }
 
-// takeMemory appends what memory has and t has not.
-func (p *Packager) takeMemory(ctx context.Context, name fragments.StreamName, t *timeline, info archive.StreamInfo, s *live.State) error {
+// takeClosed appends the closed fragments that memory has and t has not.
+func (p *Packager) takeClosed(ctx context.Context, name fragments.StreamName, t *timeline, info archive.StreamInfo, s *live.State) error {
 	if s != nil {
 		i, _ := slices.BinarySearchFunc(s.Closed, t.last, func(f *live.Fragment, n fragments.Number) int { return f.Number.Compare(n) })
 		for _, f := range s.Closed[i:] {
@@ -161,7 +169,7 @@ func (p *Packager) takeMemory(ctx context.Context, name fragments.StreamName, t 
 			}
 			e := entryOf(f)
 			if len(t.rows) == 0 {
-				p.begin(t, e, info, &Request{Live: true})
+				p.begin(t, info, &Request{Live: true})
 			}
 			if err := t.append(e); err != nil {
 				return err
@@ -170,6 +178,12 @@ func (p *Packager) takeMemory(ctx context.Context, name fragments.StreamName, t 
 		}
 	}
 	p.settleMemory(ctx, name, t, info, s)
+	return nil
+}
+
+// takeOpen puts the fragment that is open at the end, once its leading track has
+// a part.
+func (t *timeline) takeOpen(s *live.State) error {
 	if s == nil {
 		return nil
 	}
@@ -224,31 +238,12 @@ type lineEnd struct {
 	current int32
 }
 
-// pin is what was decided of the open fragment when it was first shown.
+// pin is what was decided of the open fragment when it was first shown, by the
+// tracks that it had then.
 type pin struct {
 	number       fragments.Number
 	stamp, start int64
 	disc         bool
-	leads        []pinnedLead
-}
-
-type pinnedLead struct {
-	line int
-	ns   int64
-}
-
-// lead returns the silence that a line of the pinned fragment begins with, if
-// that has been decided.
-func (p *pin) lead(n fragments.Number, line int) (ns int64, ok bool) {
-	if p.number != n {
-		return 0, false
-	}
-	for _, l := range p.leads {
-		if l.line == line {
-			return l.ns, true
-		}
-	}
-	return 0, false
 }
 
 // appendOpen puts the row of the open fragment at the end, as far as it has come.
@@ -272,12 +267,6 @@ func (t *timeline) appendOpen(e *archive.Entry) error {
 	r := &t.rows[len(t.rows)-1]
 	if t.pin.number != r.number {
 		t.pin = pin{number: r.number, stamp: r.stamp, start: r.start, disc: r.disc}
-	}
-	for i := range e.Runs {
-		if _, ok := t.pin.lead(r.number, e.Runs[i].Track); !ok {
-			l := t.line(e.Runs[i].Track)
-			t.pin.leads = append(t.pin.leads, pinnedLead{l.id, l.cells[len(t.rows)-1].lead})
-		}
 	}
 	return nil
 }

@@ -68,6 +68,9 @@ const hintTimeout = 10 * time.Second
 
 // part returns one part of a fragment.
 func (p *Packager) part(ctx context.Context, name fragments.StreamName, r *Request) (*Content, error) {
+	if !r.Range.Start.IsZero() {
+		return nil, fmt.Errorf("stream %s, parts are of live playlists: %w", name, ErrOutside)
+	}
 	late := time.NewTimer(hintTimeout)
 	defer late.Stop()
 	for {

@@ -67,7 +67,9 @@ func (p *Packager) timeline(ctx context.Context, name fragments.StreamName, r *R
 	}
 	if err != nil {
 		s.mu.Unlock()
-		p.forget(keyOf(name, r), s)
+		if rows == 0 {
+			p.forget(keyOf(name, r), s) // others may still watch the rest
+		}
 		return nil, err
 	}
 	p.account(s, rows)
@@ -322,7 +324,7 @@ func (p *Packager) readFirst(ctx context.Context, name fragments.StreamName, t *
 			return err
 		}
 		if len(t.rows) == 0 {
-			p.begin(t, e, info, r)
+			p.begin(t, info, r)
 		}
 		if err := p.take(t, e); err != nil {
 			return err
@@ -331,19 +333,29 @@ func (p *Packager) readFirst(ctx context.Context, name fragments.StreamName, t *
 	return nil
 }
 
-// begin numbers the first row. A range counts from 0, as its first row is
-// always the same. A live timeline counts tenths of seconds since the stream
-// was created, which pass faster than fragments: should the cache be lost, the
-// numbers go on above those that players have seen.
-func (p *Packager) begin(t *timeline, e *archive.Entry, info archive.StreamInfo, r *Request) {
-	if r.Live {
-		t.seq = max(0, int64(e.Server.Time().Sub(info.Created)/(100*time.Millisecond)))
-		t.discSeq = t.seq
-	}
+// begin prepares for the first row. A range counts its rows from 0, as the first
+// one is always the same; a live timeline is numbered when it has its first rows.
+func (p *Packager) begin(t *timeline, info archive.StreamInfo, r *Request) {
 	if !r.Live && p.hasEnded(info, r.Range) {
 		return
 	}
 	t.target = 2 // room for the second fragment, should the first one be short
+}
+
+// number gives the newest row of a live timeline that is new the tenths of
+// seconds since the stream was created, which pass faster than fragments: should
+// the timeline be lost, the numbers of the next one go on above those that
+// players have seen, even where the rows between are fewer by then.
+// Discontinuities are numbered by units of ten minutes: hls.js walks an array up
+// to the number at each reload, five times a second with parts, and puts numbers
+// that go back right by the segments that it knows.
+func (t *timeline) number(created time.Time) {
+	if len(t.rows) == 0 {
+		return
+	}
+	age := time.Unix(0, t.rows[len(t.rows)-1].server).Sub(created)
+	t.seq = max(0, int64(age/(100*time.Millisecond))-int64(len(t.rows)-1))
+	t.discSeq = max(0, int64(age/(10*time.Minute)))
 }
 
 func (p *Packager) take(t *timeline, e *archive.Entry) error {
