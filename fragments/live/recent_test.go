@@ -252,3 +252,21 @@ func BenchmarkPart(b *testing.B) {
 		})
 	}
 }
+
+// What had the name before is not taken for the beginning of the stream.
+func TestAnotherStreamOfTheName(t *testing.T) {
+	h := New()
+	first, second := time.Unix(1000, 0), time.Unix(2000, 0)
+	for i, c := range []struct {
+		created time.Time
+		want    int
+	}{{first, 1}, {first, 2}, {second, 1}} {
+		p := h.Publish("a", []*fragments.Track{video})
+		p.Created(c.created)
+		whole(p, i+1, 10)
+		if s := h.Recent("a").State(); len(s.Closed) != c.want || !s.Created.Equal(c.created) {
+			t.Errorf("%d: %d fragments, created %v", i, len(s.Closed), s.Created)
+		}
+		p.Close()
+	}
+}

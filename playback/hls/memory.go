@@ -26,8 +26,12 @@ const (
 	recentHistory  = time.Minute
 )
 
-// recent returns what memory has of a stream, nil when there is nothing.
-func (p *Packager) recent(name fragments.StreamName) *live.State {
+// anyBorn stands for a stream whenever it was created.
+const anyBorn = -1
+
+// recent returns what memory has of a stream that was created then, nil when
+// there is nothing: a stream may be deleted and made anew under its name.
+func (p *Packager) recent(name fragments.StreamName, born int64) *live.State {
 	if p.o.Hub == nil {
 		return nil
 	}
@@ -35,7 +39,11 @@ func (p *Packager) recent(name fragments.StreamName) *live.State {
 	if r == nil {
 		return nil
 	}
-	if s := r.State(); s.Live || s.Open != nil || len(s.Closed) > 0 {
+	s := r.State()
+	if born != anyBorn && !s.Created.IsZero() && s.Created.UnixMilli() != born {
+		return nil
+	}
+	if s.Live || s.Open != nil || len(s.Closed) > 0 {
 		return s
 	}
 	return nil
@@ -43,7 +51,7 @@ func (p *Packager) recent(name fragments.StreamName) *live.State {
 
 // track returns a configuration, from memory or from the archive.
 func (p *Packager) track(name fragments.StreamName, h fragments.ConfigHash) (*fragments.Track, error) {
-	if s := p.recent(name); s != nil {
+	if s := p.recent(name, anyBorn); s != nil {
 		for i := len(s.Closed); i >= 0; i-- {
 			f := s.Open
 			if i < len(s.Closed) {
@@ -81,11 +89,11 @@ func entryOf(f *live.Fragment) *archive.Entry {
 
 // updateLive brings a live timeline up to date. The caller holds s.mu.
 func (p *Packager) updateLive(ctx context.Context, name fragments.StreamName, s *shared, info archive.StreamInfo, r *Request) error {
-	state, last := p.recent(name), fragments.Number{}
+	born, last, kept := info.Created.UnixMilli(), fragments.Number{}, fragments.Number{}
+	state := p.recent(name, born)
 	if info.Last != nil {
 		last = info.Last.Number
 	}
-	born, kept := info.Created.UnixMilli(), fragments.Number{}
 	if info.First != nil {
 		kept = info.First.Number
 	}
@@ -104,7 +112,7 @@ func (p *Packager) updateLive(ctx context.Context, name fragments.StreamName, s 
 			return err
 		}
 		if state != nil {
-			state = p.recent(name) // it may have taken a while
+			state = p.recent(name, born) // it may have taken a while
 		}
 	}
 	if err := p.takeClosed(ctx, name, s.t, info, state); err != nil {
