@@ -102,6 +102,11 @@ func TestAsRecorded(t *testing.T) {
 					t.Errorf("exact %d: a picture of frame %d, said to be of frame %v", n, got, float64(p.Time.Sub(at(0)))/float64(frameTime))
 				}
 			}
+			for _, n := range []int{38, 39, 79} { // alone: nothing was decoded before
+				if p := picture(t, m, image.Request{Time: at(float64(n)), Exact: true}); number(t, p) != n {
+					t.Errorf("%d alone: a picture of frame %d, said to be of %v", n, number(t, p), p.Time)
+				}
+			}
 			for _, n := range []int{0, 24, 26, 41, 99} {
 				want := 0
 				for _, k := range keys {
@@ -122,5 +127,34 @@ func TestAsRecorded(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSecondVideo has two tracks of video whose key frames are not together.
+func TestSecondVideo(t *testing.T) {
+	first := encode(t, clock+plain)
+	second := playbacktest.Encode(t, 2, clock+"-c:v libx264 -preset veryfast -g 70 -bf 0 -sc_threshold 0")
+	a := playbacktest.New()
+	a.Create("front", created)
+	c := playbacktest.Cutter{Created: created, Start: start}
+	for _, f := range c.Cut(t, first, second) {
+		f.AddTo(a, "front")
+	}
+	m := newMaker(t, a, image.Options{})
+	for _, n := range []int{0, 39, 45, 69, 70, 85, 99} {
+		for video, every := range map[int]int{0: 40, 1: 40, 2: 70} {
+			p := picture(t, m, image.Request{Time: at(float64(n)), Exact: true, Video: video})
+			if got := number(t, p); got != n || p.Time.Sub(at(float64(n))).Abs() > time.Millisecond {
+				t.Errorf("track %d, frame %d: frame %d, said to be of %v", video, n, got, p.Time)
+			}
+			p = picture(t, m, image.Request{Time: at(float64(n)), Video: video})
+			if got := number(t, p); got != n-n%every || p.Time.Sub(at(float64(n-n%every))).Abs() > time.Millisecond {
+				t.Errorf("track %d, key frame before %d: frame %d, said to be of %v", video, n, got, p.Time)
+			}
+		}
+	}
+	var none *image.NothingError
+	if _, err := m.Picture(context.Background(), "front", image.Request{Time: at(40), Video: 3}); !errors.As(err, &none) {
+		t.Errorf("a track that is not there: %v", err)
 	}
 }
