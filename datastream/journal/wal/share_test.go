@@ -20,7 +20,9 @@ import (
 // than both.
 func TestSharedPayloads(t *testing.T) {
 	t.Run("cached", func(t *testing.T) { testSharedPayloads(t, vfs.NewMemory(), 8<<10) })
-	t.Run("direct", func(t *testing.T) { testSharedPayloads(t, directFS{idleFS{vfs.NewMemory()}, func([]byte, int64) {}}, 1<<20) })
+	t.Run("direct", func(t *testing.T) {
+		testSharedPayloads(t, directFS{idleFS{vfs.NewMemory()}, func([]byte, int64) {}}, 1<<20)
+	})
 }
 
 // idleFS lets others go on while it is asked for room: between the moment that a
