@@ -76,7 +76,7 @@ func (e *Engine) Put(ctx context.Context, name string, puts []Put, o PutOptions)
 	if e.limits.Throttle {
 		e.throttlePuts(s, p, puts, routes, results, began)
 	}
-	e.keep(ctx, s, puts, w, results, sealer, size)
+	e.keep(s, puts, w, results, sealer, size)
 	s.figures.countPut(puts, routes, results, o.Batch, time.Since(began))
 	return results, nil
 }
@@ -209,8 +209,9 @@ func (e *Engine) giveBack(w *workspace) {
 	e.workspaces.Put(w)
 }
 
-// keep hands what was not throttled to the log and waits for the outcome.
-func (e *Engine) keep(ctx context.Context, s *stream, puts []Put, w *workspace, results []PutResult, sealer *sealer, size int) {
+// keep hands what was not throttled to the log and waits for the outcome, however
+// long.
+func (e *Engine) keep(s *stream, puts []Put, w *workspace, results []PutResult, sealer *sealer, size int) {
 	var n *binding
 	need := headSize(puts)
 	if sealer != nil {
@@ -236,7 +237,7 @@ func (e *Engine) keep(ctx context.Context, s *stream, puts []Put, w *workspace, 
 		return
 	}
 	pending, arrived := e.append(s, items)
-	err := pending.Wait(context.WithoutCancel(ctx))
+	err := pending.Wait(context.Background())
 	item := 0
 	for i, sh := range routes {
 		switch r := &results[i]; {
@@ -262,9 +263,10 @@ func headSize(puts []Put) (size int) {
 // append stamps items and appends them, in one step, so that within a shard
 // what comes later never has an earlier stamp.
 func (e *Engine) append(s *stream, items []segment.Item) (*segment.Pending, int64) {
+	now := unixMs(time.Now())
 	s.order.Lock()
 	defer s.order.Unlock()
-	s.arrived = max(s.arrived, unixMs(time.Now()))
+	s.arrived = max(s.arrived, now)
 	for i := range items {
 		items[i].Arrived = s.arrived
 	}

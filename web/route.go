@@ -19,6 +19,9 @@ const (
 	// Media is played: readable from pages of other origins as API is; may last
 	// for hours.
 	Media
+	// Signal sets up a connection that carries media, WHIP and WHEP: whoever may
+	// read media may send it.
+	Signal
 	// Call is API for machines that call a thousand times a second: what went as
 	// it should is worth a line in the log no more than a GET is.
 	Call
@@ -27,7 +30,7 @@ const (
 )
 
 // shared reports whether pages of other origins may be let read the answers.
-func (k Kind) shared() bool { return k == API || k == Call || k == Media }
+func (k Kind) shared() bool { return k == API || k == Call || k == Media || k == Signal }
 
 // Route is a line of the table of routes.
 type Route struct {

@@ -226,7 +226,7 @@ func (s *Server) dispatch(a *answer, r *http.Request) Kind {
 	case kind.shared():
 		s.origins.allowRead(a.Header(), r)
 	}
-	if err := s.origins.checkForged(r); err != nil {
+	if err := s.origins.checkForged(r, kind); err != nil {
 		WriteError(a, err)
 		return kind
 	}

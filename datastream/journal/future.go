@@ -42,6 +42,9 @@ func (f Future) Outcome() (Position, error) {
 	return Position{Frame: f.commit.frame, Index: f.index}, nil
 }
 
+// Together reports whether both are entries of one frame: they resolve together.
+func (f Future) Together(o Future) bool { return f.commit == o.commit }
+
 // Failed is a future that has already resolved with err.
 func Failed(err error) Future {
 	c := NewCommit()

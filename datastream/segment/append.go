@@ -14,8 +14,17 @@ type Pending struct {
 	entries []entry
 	one     [1]entry // entries, when there is one
 	bytes   int64
-	done    chan struct{}
-	err     error // set before done is closed
+	wave    *wave
+	done    chan struct{} // of the wave, if there is one
+	err     error         // set before done is closed
+}
+
+// wave is the calls whose last records share a frame of the lane. They become
+// known together, and one channel wakes all who wait for them.
+type wave struct {
+	last journal.Future // of one of the calls
+	done chan struct{}
+	left int // calls that are queued or taken and not settled; under Store.mu
 }
 
 // entry is a record on its way.
@@ -33,10 +42,9 @@ type entry struct {
 //
 // The items are the caller's again when it returns.
 func (s *Store) Append(items []Item) *Pending {
-	p := &Pending{done: make(chan struct{})}
+	p := new(Pending)
 	if len(items) == 0 {
-		close(p.done)
-		return p
+		return p.refused(nil)
 	}
 	for i := range items {
 		size := items[i].size()
@@ -59,10 +67,35 @@ func (s *Store) Append(items []Item) *Pending {
 	}
 	s.send(p.entries, items)
 	s.mu.Lock()
+	s.join(p)
 	s.queue = append(s.queue, p)
 	s.work.Signal()
 	s.mu.Unlock()
 	return p
+}
+
+// join adds a call to the wave of its last record. The caller holds mu.
+func (s *Store) join(p *Pending) {
+	last := p.last()
+	if s.wave == nil || !s.wave.last.Together(last) {
+		s.wave = &wave{last: last, done: make(chan struct{})}
+	}
+	s.wave.left++
+	p.wave, p.done = s.wave, s.wave.done
+}
+
+// part takes a settled call out of its wave, and returns that if it was the
+// last one there: whoever comes later in the same frame makes a new one. The
+// caller holds mu.
+func (s *Store) part(p *Pending) *wave {
+	w := p.wave
+	if w.left--; w.left > 0 {
+		return nil
+	}
+	if s.wave == w {
+		s.wave = nil
+	}
+	return w
 }
 
 // admit waits until there is room for so many bytes and counts them. The caller
@@ -170,7 +203,7 @@ func (p *Pending) Position(i int) journal.Position {
 }
 
 func (p *Pending) refused(err error) *Pending {
-	p.err = err
+	p.err, p.done = err, make(chan struct{})
 	close(p.done)
 	return p
 }
@@ -275,8 +308,16 @@ func (s *Store) settle(batch []*Pending) {
 	t.grow(visible, bytes, end)
 	s.rotate()
 	s.room.Broadcast()
-	s.mu.Unlock()
+	over := s.over[:0]
 	for _, p := range batch {
-		close(p.done)
+		if w := s.part(p); w != nil {
+			over = append(over, w)
+		}
 	}
+	s.mu.Unlock()
+	for _, w := range over {
+		close(w.done)
+	}
+	clear(over)
+	s.over = over
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -158,6 +160,9 @@ func (s *Store) load(ctx context.Context) error {
 	if err := s.checkLane(); err != nil {
 		return err
 	}
+	if err := s.someThere(files, names); err != nil {
+		return err
+	}
 	if err := s.loadFiles(ctx, files, revisions); err != nil {
 		return err
 	}
@@ -179,6 +184,21 @@ func (s *Store) checkLane() error {
 		return nil
 	}
 	return &journal.CorruptError{File: s.opts.Dir, Frame: sealed.Frame, Reason: reason}
+}
+
+// someThere refuses a folder that has none of several files: more likely it is
+// another folder, or its disk is not mounted, and readers would go on behind
+// everything.
+func (s *Store) someThere(files []listed, names []string) error {
+	for i := range files {
+		if slices.Contains(names, filepath.Base(fileName(s.opts.Dir, files[i].Number))) {
+			return nil
+		}
+	}
+	if len(files) < 2 {
+		return nil
+	}
+	return fmt.Errorf("none of %d sealed files is there; is the disk mounted?: %w", len(files), fs.ErrNotExist)
 }
 
 // loadFiles opens the listed files, oldest first, so that each shard's extents

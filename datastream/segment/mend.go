@@ -66,19 +66,20 @@ func (m *mended) shard(p place, found []salvaged) place {
 		m.gaps = append(m.gaps, g)
 		index = (&block{span: g.span}).appendTo(index)
 	}
-	records := uint32(0)
+	records, hole := uint32(0), false
 	next, arrived := p.first, p.firstArrived
 	for i := range found {
 		x := &found[i]
 		if x.first < next || x.last > p.last || x.firstArrived < arrived || x.lastArrived > p.lastArrived {
-			continue // not as the shard is known
+			hole = true // not as the shard is known
+			continue
 		}
-		if x.first > next && (i == 0 || x.hole) {
+		if x.first > next && (i == 0 || hole || x.hole) {
 			gapTo(next, x.first-1, arrived, x.firstArrived)
 		}
 		index = x.block.appendTo(index)
 		records += x.records
-		next, arrived = x.last+1, x.lastArrived
+		next, arrived, hole = x.last+1, x.lastArrived, false
 	}
 	if next <= p.last {
 		gapTo(next, p.last, arrived, p.lastArrived)

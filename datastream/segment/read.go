@@ -92,7 +92,7 @@ func (q *query) records(records []Record) {
 // readExtent reads from a sealed file. If the file was dropped since it was
 // found, it does nothing: the next step finds what there is instead.
 func (s *Store) readExtent(q *query, x *extent) error {
-	raw, index, err := s.part(q.key, x)
+	raw, index, err := s.indexed(q.key, x)
 	if raw != nil {
 		defer raw.Close()
 	}
@@ -132,9 +132,9 @@ func (s *Store) readBlock(q *query, f *file, raw vfs.File, e *block) error {
 	return nil
 }
 
-// part opens a file and finds a shard's part of its index. raw is nil when there
+// indexed opens a file and finds a shard's part of its index. raw is nil when there
 // is nothing to open, index when the file was dropped since it was found.
-func (s *Store) part(k Key, x *extent) (raw vfs.File, index blocks, err error) {
+func (s *Store) indexed(k Key, x *extent) (raw vfs.File, index blocks, err error) {
 	f := x.file
 	m := f.mended.Load()
 	if m != nil && f.absent {
@@ -248,7 +248,7 @@ func (s *Store) seek(sh *shard, since int64) (journal.Position, error) {
 // seekExtent finds the first record that arrived at since or later in an extent
 // that has one. It finds nothing if the file was dropped.
 func (s *Store) seekExtent(k Key, x *extent, since int64) (p journal.Position, found bool, err error) {
-	raw, index, err := s.part(k, x)
+	raw, index, err := s.indexed(k, x)
 	if raw != nil {
 		defer raw.Close()
 	}

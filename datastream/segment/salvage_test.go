@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -277,6 +279,103 @@ func (r *rig) forgetShards(t *testing.T) {
 		}
 	}
 	r.close(t)
+}
+
+// TestScanOrder: whole blocks that can not be those of the file are not taken, and
+// leave a hole.
+func TestScanOrder(t *testing.T) {
+	rec := func(frame uint64, arrived int64) Record {
+		return Record{Position: journal.Position{Frame: frame}, Arrived: arrived, Body: []byte("body")}
+	}
+	limits := bounds{first: 10 << 16, last: 20 << 16, arrived: 1000, records: 100}
+	for _, test := range []struct {
+		name   string
+		blocks []Record // each a block of its own
+		stream []uint64 // of each
+		want   []bool
+	}{
+		{"in order", []Record{rec(10, 5), rec(12, 5), rec(11, 1), rec(20, 1000)}, []uint64{1, 1, 2, 2}, []bool{true, true, true, true}},
+		{"one twice", []Record{rec(10, 5), rec(10, 5), rec(12, 5)}, []uint64{1, 1, 1}, []bool{true, false, true}},
+		{"a position back", []Record{rec(12, 5), rec(11, 5), rec(13, 5)}, []uint64{1, 1, 1}, []bool{true, false, true}},
+		{"an arrival back", []Record{rec(12, 5), rec(13, 4), rec(14, 5)}, []uint64{1, 1, 1}, []bool{true, false, true}},
+		{"a shard back", []Record{rec(12, 5), rec(13, 5), rec(14, 5)}, []uint64{2, 1, 2}, []bool{true, false, true}},
+		{"before the file", []Record{rec(9, 5), rec(13, 5)}, []uint64{1, 1}, []bool{false, true}},
+		{"behind the file", []Record{rec(13, 5), rec(21, 5), rec(14, 5)}, []uint64{1, 1, 1}, []bool{true, false, true}},
+		{"later than the file", []Record{rec(13, 1001), rec(14, 5)}, []uint64{1, 1}, []bool{false, true}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out fileBuffer
+			w := newWriter(&out, someID, 1)
+			for i, rec := range test.blocks {
+				if err := w.add(Key{Stream: test.stream[i]}, []Record{rec}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, _, err := w.finish(); err != nil {
+				t.Fatal(err)
+			}
+			f := &file{name: "f", id: someID, size: int64(len(out.data))}
+			found, err := f.scan(bytes.NewReader(out.data), limits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, rec := range test.blocks {
+				if !test.want[i] {
+					continue
+				}
+				hole := i > 0 && !test.want[i-1]
+				if len(found) == 0 || found[0].first != pack(rec.Position) || found[0].hole != hole {
+					t.Fatalf("block %d: %+v, want a hole before it: %v", i, found, hole)
+				}
+				found = found[1:]
+			}
+			if len(found) > 0 {
+				t.Errorf("taken too: %+v", found)
+			}
+		})
+	}
+}
+
+// TestMendMiddle: a block that does not fit what is known of its shard leaves a
+// gap, and those around it are served.
+func TestMendMiddle(t *testing.T) {
+	at := func(frame uint64, arrived int64) salvaged {
+		p := frame << 16
+		return salvaged{key: Key{Stream: 1}, block: block{span: span{p, p, arrived, arrived}, offset: 99, length: 99}, records: 1}
+	}
+	p := place{key: Key{Stream: 1}, span: span{1 << 16, 9 << 16, 1, 9}, records: 3}
+	places, m := mend([]place{p}, []salvaged{at(1, 1), at(2, 10), at(9, 9)})
+	if len(m.gaps) != 1 || m.gaps[0].first != 1<<16+1 || m.gaps[0].last != 9<<16-1 || m.lost != 1 || places[0].records != 2 || m.index[p.key].count() != 3 {
+		t.Errorf("%v, gaps %v, %d lost", places, m.gaps, m.lost)
+	}
+	_, m = mend([]place{p}, []salvaged{at(9, 9)})
+	if len(m.gaps) != 1 || m.gaps[0].first != p.first || m.gaps[0].last != 9<<16-1 || m.lost != 2 {
+		t.Errorf("gaps %v, %d lost", m.gaps, m.lost)
+	}
+}
+
+// TestNothingThere: a folder with none of the files is refused, and all is well
+// when they are back.
+func TestNothingThere(t *testing.T) {
+	im := newSalvageImage(t)
+	var log bytes.Buffer
+	r, _ := im.copied(t, im.data, &log)
+	dir := filepath.Join(r.dir, "segments")
+	if err := os.Rename(dir, dir+"-aside"); err != nil {
+		t.Fatal(err)
+	}
+	err := r.tryOpen()
+	r.Store = nil
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "none of 2") {
+		t.Fatalf("opened with %v", err)
+	}
+	if err := errors.Join(os.Remove(dir), os.Rename(dir+"-aside", dir)); err != nil {
+		t.Fatal(err)
+	}
+	r.open(t)
+	for stream, want := range im.all {
+		sameRecords(t, fmt.Sprint("stream ", stream), r.readAll(t, Key{Stream: stream}, 100, 1<<20), want)
+	}
 }
 
 // TestUnknownExpires: a file of which it is not known what was in it goes when no

@@ -40,6 +40,7 @@ type Store struct {
 	full    sync.Cond  // the sealer waits here
 	room    sync.Cond  // appenders, and the replay, wait here
 	queue   []*Pending // appended and not yet taken by the publisher, in order
+	wave    *wave      // of the last call that was queued; nil when it is settled
 	queued  int64      // bytes of those that are not yet visible
 	active  *table     // takes records
 	waiting []*table   // full, oldest first
@@ -47,6 +48,8 @@ type Store struct {
 	closing bool
 	drained bool // no Append is under way or will come
 	failure error
+
+	over []*wave // empty, to be used again; the publisher's
 
 	catalog  catalog
 	dropping sync.Mutex // one Drop at a time

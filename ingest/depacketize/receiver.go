@@ -35,7 +35,9 @@ type Options struct {
 	Log *slog.Logger
 	Now func() time.Time
 	// Open opens the session, at the first access unit or by [Receiver.Start]. It
-	// is called once, with the lock of the receiver held: it calls nothing of it.
+	// is called again when pictures appear where sound alone was, after the session
+	// before is closed. It is called with the lock of the receiver held, and so
+	// calls nothing of it.
 	Open func(tracks []*fragments.Track) (Session, error)
 	// MaxSkew is how far the clock of the publisher may be from ours without a
 	// word in the log.
@@ -52,11 +54,13 @@ type Receiver struct {
 	clocks  ingest.Clocks
 	tracks  []*track
 	session Session
-	created time.Time
-	last    time.Time // when the latest access unit was complete; zero: none yet
-	err     error     // of Open; nothing is received after it
-	closed  bool
-	skewed  bool // a clock that is far off has been logged
+	// sightless: the session was opened for sound alone.
+	sightless bool
+	created   time.Time
+	last      time.Time // when the latest access unit was complete; zero: none yet
+	err       error     // of Open; nothing is received after it
+	closed    bool
+	skewed    bool // a clock that is far off has been logged
 
 	holding   bool
 	held      []heldUnit
@@ -147,13 +151,28 @@ func (r *Receiver) openLocked() error {
 	if r.session != nil || r.err != nil {
 		return r.err
 	}
-	session, err := r.o.Open(r.configurations())
+	tracks := r.configurations()
+	session, err := r.o.Open(tracks)
 	if err != nil {
 		r.err = err
 		return err
 	}
 	r.session = session
+	r.sightless = !slices.ContainsFunc(tracks, func(t *fragments.Track) bool { return t.Kind() == fragments.KindVideo })
 	return nil
+}
+
+// pictures reports whether au is the first picture in a session that was opened
+// for sound alone.
+func (r *Receiver) pictures(au *fragments.AccessUnit) bool {
+	return r.sightless && au.Track.Kind() == fragments.KindVideo
+}
+
+// reopen ends the session and lets another begin: the tracks of a session decide
+// where its fragments are cut, and pictures decide before sound.
+func (r *Receiver) reopen() {
+	r.session.Close(nil)
+	r.session = nil
 }
 
 // Close ends the session. No access unit is written after it; closing twice is

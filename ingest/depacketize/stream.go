@@ -150,7 +150,13 @@ func (s *Stream) emit(u *unit, now time.Time) {
 // write hands a unit to the session, which it opens before the first one.
 func (s *Stream) write(au *fragments.AccessUnit, now time.Time) {
 	r := s.r
-	if !s.take(au) || r.openLocked() != nil {
+	if !s.take(au) {
+		return
+	}
+	if r.session != nil && r.pictures(au) {
+		r.reopen()
+	}
+	if r.openLocked() != nil {
 		return
 	}
 	r.last = now

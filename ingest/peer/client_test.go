@@ -64,13 +64,16 @@ type client struct {
 	pc *webrtc.PeerConnection
 	on *sync.WaitGroup
 
-	conn *peer.Connection
-	plis atomic.Int64
+	conn   *peer.Connection
+	gate   context.Context           // nothing is sent before it ends; nil: at once
+	mangle func(offer string) string // nil: as it is
+	plis   atomic.Int64
 }
 
 type clientOptions struct {
 	interceptors []interceptor.Factory // before the answering of NACK
 	network      webrtc.NetworkType
+	cable        *net.UDPConn                      // nil: one of its own
 	register     func(m *webrtc.MediaEngine) error // codecs; nil: the defaults
 }
 
@@ -98,6 +101,9 @@ func newClient(t *testing.T, o clientOptions) *client {
 	e.SetNetworkTypes([]webrtc.NetworkType{o.network})
 	e.SetIncludeLoopbackCandidate(true)
 	e.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
+	if o.cable != nil {
+		e.SetICEUDPMux(cableOf(o.cable))
+	}
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(r), webrtc.WithSettingEngine(e)).
 		NewPeerConnection(webrtc.Configuration{})
 	fatal(t, err)
@@ -119,9 +125,13 @@ func (c *client) connect(s *peer.Server, name fragments.StreamName) *peer.Connec
 	gathered := webrtc.GatheringCompletePromise(c.pc)
 	fatal(c.t, c.pc.SetLocalDescription(offer))
 	<-gathered
-	conn, err := s.Open(context.Background(), name, c.pc.LocalDescription().SDP, ingest.Source{Protocol: "whip", Remote: "test"})
+	local := *c.pc.LocalDescription()
+	if c.mangle != nil {
+		local.SDP = c.mangle(local.SDP)
+	}
+	conn, err := s.Open(context.Background(), name, local.SDP, ingest.Source{Protocol: "whip", Remote: "test"})
 	fatal(c.t, err)
-	answer := answerOf(c.t, conn, *c.pc.LocalDescription())
+	answer := answerOf(c.t, conn, local)
 	fatal(c.t, c.pc.SetRemoteDescription(answer))
 	c.conn = conn
 	return conn
@@ -154,6 +164,7 @@ type sender struct {
 	clock int
 	base  time.Time // of time stamp 0
 	asked chan struct{}
+	off   *atomic.Bool // nothing is sent while it is set; may be nil
 
 	mu   sync.Mutex
 	sent []sentFrame
@@ -239,6 +250,9 @@ func (s *sender) frame(n int, data []byte) error {
 	s.mu.Unlock()
 	for _, pkt := range s.pack.Packetize(data, 0) {
 		pkt.Timestamp = s.stamp(now)
+		if err := s.label(pkt); err != nil {
+			return err
+		}
 		if err := s.track.WriteRTP(pkt); err != nil {
 			return err
 		}
@@ -290,6 +304,9 @@ func (s *sender) play(ctx context.Context, m *movie) {
 	if !s.c.connected(ctx) {
 		return
 	}
+	if s.c.gate != nil {
+		<-s.c.gate.Done()
+	}
 	tick := time.NewTicker(frameTime)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -305,6 +322,9 @@ func (s *sender) play(ctx context.Context, m *movie) {
 			if n == movieFrames {
 				n = 1 // never the key frame by itself
 			}
+		}
+		if s.off != nil && s.off.Load() {
+			continue
 		}
 		if s.frame(n, m.frames[n]) != nil {
 			return

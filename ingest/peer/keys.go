@@ -53,7 +53,7 @@ func (k *keyClock) due(now time.Time, needed bool, interval time.Duration) bool 
 	if needed || k.key.IsZero() {
 		return true
 	}
-	wait := interval
+	wait := interval + interval/10 // one that comes by itself may be a little late
 	if k.spacing > 0 && k.spacing <= 2*interval {
 		wait = max(interval, k.spacing*3/2)
 	}

@@ -85,13 +85,18 @@ func readOffer(offer string) (*plan, error) {
 		}
 		s, names := readSection(i+1, m)
 		offered = append(offered, names...)
-		if !sending(m, &desc) || m.MediaName.Port.Value == 0 {
+		if !sending(m, &desc) {
 			continue
 		}
 		sends = true
-		if len(s.codecs) == 0 {
+		switch {
+		case len(s.codecs) == 0:
 			p.refused = append(p.refused, names...)
 			continue
+		case s.mid == "":
+			return nil, &RefusedError{Reason: "a media section without a=mid (RFC 8843)"}
+		case len(s.rids) == 0 && primaries(m) > 1:
+			return nil, &RefusedError{Reason: "several streams in one media section; a track has a section of its own (Unified Plan), and layers have a=rid"}
 		}
 		p.add(s, m)
 	}
@@ -115,8 +120,33 @@ func (p *plan) add(s *section, m *sdp.MediaDescription) {
 	}
 }
 
-// sending reads the direction of a section (RFC 8866 section 6.7).
+// primaries counts the SSRCs of a section, without those that repair others
+// (RFC 5576 section 4.2).
+func primaries(m *sdp.MediaDescription) int {
+	count := map[string]bool{}
+	for _, a := range m.Attributes {
+		if a.Key == "ssrc" {
+			ssrc, _, _ := strings.Cut(a.Value, " ")
+			count[ssrc] = true
+		}
+	}
+	for _, a := range m.Attributes {
+		group := strings.Fields(a.Value)
+		if a.Key == "ssrc-group" && len(group) > 2 && (group[0] == "FID" || group[0] == "FEC-FR") {
+			for _, ssrc := range group[2:] {
+				delete(count, ssrc)
+			}
+		}
+	}
+	return len(count)
+}
+
+// sending reads the direction of a section (RFC 8866 section 6.7). A section of
+// port 0 sends nothing, unless its port is that of its bundle (RFC 9143 section 6).
 func sending(m *sdp.MediaDescription, desc *sdp.SessionDescription) bool {
+	if _, bundled := m.Attribute("bundle-only"); m.MediaName.Port.Value == 0 && !bundled {
+		return false
+	}
 	for _, attrs := range [][]sdp.Attribute{m.Attributes, desc.Attributes} {
 		for _, a := range attrs {
 			switch a.Key {

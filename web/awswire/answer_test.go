@@ -173,3 +173,34 @@ func TestBlobsAreOnesOwn(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestMemoryOfRecords takes one record and many: what a request allocates grows
+// with its bytes, by pieces of strings and the list, and not with its records.
+func TestMemoryOfRecords(t *testing.T) {
+	h := mustNew(t, Service{Operations: []Operation{echo()}})
+	s := mustCompile(t, putInput{})
+	for _, cbor := range []bool{false, true} {
+		allocations := func(records int) float64 {
+			in := &putInput{StreamName: "s", Records: make([]entry, records)}
+			for i := range in.Records {
+				in.Records[i] = entry{Data: randomBytes(600), PartitionKey: "k"}
+			}
+			body, content := appendJSON(nil, s, in), jsonType
+			if cbor {
+				body, content = appendCBOR(nil, s, in), cborType
+			}
+			return testing.AllocsPerRun(20, func() {
+				r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+				r.Header.Set("X-Amz-Target", putTarget)
+				r.Header.Set("Content-Type", content)
+				w := httptest.NewRecorder()
+				if h.ServeHTTP(w, r); w.Code != http.StatusOK {
+					t.Fatal(w.Body)
+				}
+			})
+		}
+		if one, many := allocations(1), allocations(450); many > one+60 {
+			t.Errorf("cbor %v: %v allocations for one record, %v for 450", cbor, one, many)
+		}
+	}
+}

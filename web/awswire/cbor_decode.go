@@ -74,10 +74,15 @@ func (d *cborReader) value(s *shape, p any, h head) error {
 		setBool(p, h.info == cborTrue&0x1f)
 		return nil
 	}
-	if err := d.down(); err != nil {
+	return d.nested(s, p, h)
+}
+
+// nested reads the rest of a list, a map or a struct.
+func (d *cborReader) nested(s *shape, p any, h head) error {
+	err := d.down()
+	if err != nil {
 		return err
 	}
-	var err error
 	switch s.kind {
 	case kindList:
 		err = d.members(s, p, h)

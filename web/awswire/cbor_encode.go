@@ -107,6 +107,10 @@ func (d *draft) appendCBOR(b []byte, s *shape, p any) []byte {
 		}
 		return b
 	}
+	return d.appendCBORFields(b, s, p)
+}
+
+func (d *draft) appendCBORFields(b []byte, s *shape, p any) []byte {
 	places := s.members(p)
 	b = append(b, cborOpenMap)
 	for i := range s.fields {

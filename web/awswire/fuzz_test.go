@@ -65,6 +65,7 @@ func decodeFuzzed(t *testing.T, s *shape, body []byte, decode decoder) error {
 
 func FuzzDecodeJSON(f *testing.F) {
 	s := mustCompile(f, putInput{})
+	plan := planned(s, map[*shape]*shape{})
 	for _, seed := range []string{
 		`{}`, `[]`, `{"StreamName":"a\u00e4\ud83d\ude00","Records":[{"Data":"AAEC\/w==","PartitionKey":"k"},null]}`,
 		`{"When":-1.7e9,"Limit":34.56,"Long":1e999,"DryRun":true,"Tags":{"a":"b","a":null}}`,
@@ -75,6 +76,7 @@ func FuzzDecodeJSON(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		err := decodeFuzzed(t, s, body, decodeJSON)
+		sameBothWays(t, s, plan, body, decodeJSON)
 		readable := validJSON(body)
 		if (err == errSyntax) == readable {
 			t.Fatalf("readable: %v, decoded: %v", readable, err)
@@ -95,6 +97,7 @@ func FuzzDecodeJSON(f *testing.F) {
 
 func FuzzDecodeCBOR(f *testing.F) {
 	s := mustCompile(f, putInput{})
+	plan := planned(s, map[*shape]*shape{})
 	for _, seed := range []string{
 		"a0", "bfff", "a16a53747265616d4e616d656161", "bf675265636f7264739fbf64446174615f41004201 02ffffffff",
 		"a1645768656ec11b0000018bcfe5687b", "a1645768656ec1fb41d954fc40080000", "a1654c696d6974f94f00",
@@ -113,6 +116,7 @@ func FuzzDecodeCBOR(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		err := decodeFuzzed(t, s, body, decodeCBOR)
+		sameBothWays(t, s, plan, body, decodeCBOR)
 		readable := validCBOR(body)
 		if err == errSyntax && readable && !oddValue(body) || err != errSyntax && !readable {
 			t.Fatalf("readable: %v, decoded: %v", readable, err)

@@ -66,10 +66,15 @@ func (d *jsonReader) value(s *shape, p any) error {
 		}
 		return d.literal("false")
 	}
-	if err := d.down(); err != nil {
+	return d.nested(s, p)
+}
+
+// nested reads a list, a map or a struct.
+func (d *jsonReader) nested(s *shape, p any) error {
+	err := d.down()
+	if err != nil {
 		return err
 	}
-	var err error
 	switch s.kind {
 	case kindList:
 		err = d.members(s, p)

@@ -154,6 +154,11 @@ func (x *exchange) call(body []byte) {
 		x.fail(e)
 		return
 	}
+	x.run(call, in)
+}
+
+// run runs the operation and answers.
+func (x *exchange) run(call *Call, in any) {
 	if x.op.stream != nil {
 		x.runStream(call, in)
 		return

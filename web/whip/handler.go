@@ -157,7 +157,7 @@ func (h *Handler) Routes() []web.Route {
 			{"OPTIONS " + resource, h.sessionOptions},
 			{"GET " + resource, h.get},
 		} {
-			routes = append(routes, web.Route{Pattern: r.pattern, Kind: web.API, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			routes = append(routes, web.Route{Pattern: r.pattern, Kind: web.Signal, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 				if err := r.serve(w, q, p); err != nil {
 					web.WriteError(w, err)
 				}

@@ -116,7 +116,7 @@ func BenchmarkMetaPut(b *testing.B) {
 			var id atomic.Int64
 			before := s.Stats()
 			share(b, writers, func(next func() bool) {
-				key := fmt.Sprintf("lease/%05d", id.Add(1))
+				key := fmt.Sprintf("worker/%05d", id.Add(1))
 				for rev := uint64(0); next(); {
 					var err error
 					if rev, err = s.Put(context.Background(), key, value, rev); err != nil {
