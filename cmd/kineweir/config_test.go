@@ -243,6 +243,7 @@ func TestConfigRefuses(t *testing.T) {
 		{`webrtc: {advertise: "a.example https://b.example"}`, `"https://b.example" is neither an address nor a name`},
 		{`webrtc: {advertise: "203.0.113.7:8189"}`, `"203.0.113.7:8189" is neither an address nor a name`},
 		{`webrtc: {mdns: yes}`, "none of resolve, off, full"},
+		{`webrtc: {mdns: full, advertise: 203.0.113.7}`, "webrtc.mdns: full hides"},
 		{`webrtc: {max_sessions: 100001}`, "more than 100000"},
 		{`webrtc: {ice_servers: {x: {}}}`, `webrtc.ice_servers.x.url: "" is no STUN or TURN server`},
 		{`webrtc: {ice_servers: {x: {url: "https://x"}}}`, "is no STUN or TURN server"},

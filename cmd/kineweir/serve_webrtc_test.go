@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -162,6 +163,19 @@ func TestEngineCandidates(t *testing.T) {
 		slices.Sort(row.want)
 		if got := candidatesOf(t, engine); !slices.Equal(got, row.want) {
 			t.Errorf("advertising %v offers\n%q, want\n%q", row.advertise, got, row.want)
+		}
+	}
+	full, err := rtcEngine(p, "full", nil, quietRTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := candidatesOf(t, full)
+	if len(hidden) == 0 {
+		t.Error("mdns: full offers nothing")
+	}
+	for _, line := range hidden {
+		if !strings.HasPrefix(line, "udp ") || !strings.Contains(line, ".local:"+strconv.Itoa(int(p.port))) {
+			t.Errorf("mdns: full offers %q", line)
 		}
 	}
 	if got := advertised(t.Context(), []string{"203.0.113.7", "no.such.name.invalid", "localhost", "127.0.0.1", "203.0.113.7"}, quietRTC.log); !slices.Contains(got, netip.MustParseAddr("203.0.113.7")) || !slices.Contains(got, netip.MustParseAddr("127.0.0.1")) || len(got) > 3 {
