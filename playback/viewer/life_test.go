@@ -11,6 +11,8 @@ import (
 
 	"github.com/pion/rtcp"
 
+	"github.com/pion/webrtc/v4"
+
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/live"
 )
@@ -371,22 +373,31 @@ func FuzzOffer(f *testing.F) {
 	f.Add(offerOf(section("video", "recvonly", "rtpmap:96 H264/90000", "fmtp:96 packetization-mode=1;profile-level-id=42e01f", "rtcp-fb:96 nack pli", "rtpmap:97 rtx/90000", "fmtp:97 apt=96")))
 	f.Add(offerOf(section("audio", "recvonly", "rtpmap:111 opus/48000/2"), section("video", "inactive")))
 	f.Add("v=0\r\n")
-	hub := live.New()
-	newCamera(hub, "cam").frame()
-	s, err := New(Options{Hub: hub, Engine: engine()})
-	if err != nil {
-		f.Fatal(err)
-	}
+	f.Add(offerOf(section("video", "sendrecv", "rtpmap:98 VP9/90000", "fmtp:98 profile-id=2", "rtpmap:45 AV1/90000", "rtpmap:49 H265/90000", "fmtp:49 profile-id=1")))
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := s.Open(context.Background(), "cam", text, "fuzz")
+		o, err := parseOffer(text)
+		var refused *RefusedError
 		if err != nil {
-			var refused *RefusedError
 			if !errors.As(err, &refused) {
 				t.Fatalf("error %v is no refusal", err)
 			}
 			return
 		}
-		c.Close(nil)
+		o.names()
+		for _, row := range carried {
+			tracks := [2]*fragments.Track{}
+			tracks[index(row.track.Kind())] = &row.track
+			legs, _, err := negotiate(o, tracks, nil)
+			if err != nil {
+				if !errors.As(err, &refused) || err.Error() == "" {
+					t.Fatalf("error %v is no refusal", err)
+				}
+				continue
+			}
+			if err := register(&webrtc.MediaEngine{}, legs); err != nil {
+				t.Fatalf("what was chosen of the offer cannot be answered: %v", err)
+			}
+		}
 	})
 }
 
