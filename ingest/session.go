@@ -248,6 +248,7 @@ func newSession(s *Sessions, name fragments.StreamName, lease fragments.Lease, t
 		live:  s.o.Hub.Publish(name, tracks),
 		meter: newMeter(s.o.Now()),
 	}
+	ss.live.Created(lease.Created)
 	ss.queue = newCommitQueue(settling{s.o.Sink, ss.live}, lease, s.o.MaxQueued, s.keeper(name), ss.log)
 	o := s.o.Cut
 	o.Created = lease.Created

@@ -126,6 +126,10 @@ func TestCrossOriginReads(t *testing.T) {
 		if c.want != "" && !strings.Contains(pre.Header.Get("Access-Control-Allow-Headers"), "Range") {
 			t.Errorf("preflight allows %q, a player needs Range", pre.Header.Get("Access-Control-Allow-Headers"))
 		}
+		// RFC 9725 is spoken by pages, too.
+		if h := pre.Header; c.want != "" && !(strings.Contains(h.Get("Access-Control-Allow-Headers"), "If-Match") && strings.Contains(h.Get("Access-Control-Allow-Methods"), "PATCH") && strings.Contains(h.Get("Access-Control-Expose-Headers"), "Location, Link, Accept-Patch")) {
+			t.Errorf("a page cannot speak WHIP: %v", h)
+		}
 	}
 }
 

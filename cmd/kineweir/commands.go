@@ -41,7 +41,7 @@ type action func(ctx context.Context, c console, args []string) error
 // commands lists every command, in the order of the overview.
 func commands() []command {
 	return slices.Concat(
-		[]command{serveCommand(), demoCommand(), doctorCommand(), putCommand(), tailCommand()},
+		[]command{serveCommand(), demoCommand(), doctorCommand(), putCommand(), tailCommand(), benchViewersCommand()},
 		configCommands(),
 		archiveCommands(),
 		[]command{versionCommand()},

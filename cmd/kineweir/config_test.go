@@ -142,6 +142,7 @@ func TestConfigOverrides(t *testing.T) {
 		"KINEWEIR_CAMERAS_FRONT_DOOR_URL=rtsp://b/", "KINEWEIR_CAMERAS_YARD_ON_DEMAND=true", "KINEWEIR_CAMERAS_YARD_URL=rtsp://c/", "PATH=/bin", "KINEWEIR_SERVICE_HOST=10.0.0.1",
 		"KINEWEIR_STREAMS_Y_RETENTION_MAX_BYTES=5MiB",
 		"KINEWEIR_HTTP_HOSTS=a.example, b.example c.example",
+		"KINEWEIR_WEBRTC_ICE_SERVERS_OFFICE_URL=stun:a.example", "KINEWEIR_WEBRTC_ADVERTISE=2001:db8::1 cams.example",
 	}
 	c, err := loadConfig(file, env, []setting{{"rtsp.addr", ":22", "flag --rtsp"}, {"auth.insecure", "true", "flag --insecure"}})
 	if err != nil {
@@ -167,6 +168,8 @@ func TestConfigOverrides(t *testing.T) {
 		{"stream of the environment: age", ageY, 30 * 24 * time.Hour},
 		{"stream of the environment: bytes", bytesY, int64(5 << 20)},
 		{"words (environment)", strings.Join(c.HTTP.Hosts, "|"), "a.example|b.example|c.example"},
+		{"ICE server of the environment", c.WebRTC.ICEServers["office"], ICEServer{URL: "stun:a.example"}},
+		{"advertised (environment)", strings.Join(c.WebRTC.Advertise, "|"), "2001:db8::1|cams.example"},
 		{"origin", c.origin["rtsp.addr"], origin{text: "flag --rtsp"}},
 	} {
 		if check.got != check.want {
@@ -235,6 +238,21 @@ func TestConfigRefuses(t *testing.T) {
 		{`fragments: {max_duration: 2m}`, "longer than a minute"},
 		{`fragments: {part_duration: 1ms}`, "1ms is not between"},
 		{`fragments: {max_bytes: 1KiB}`, "not between 64 KiB"},
+		{`webrtc: {addr: "127.0.0.1:8080"}`, "127.0.0.1:8080 is taken by http.addr"},
+		{`webrtc: {addr: "127.0.0.1:8001"}`, "taken by rtsp.udp_addr"},
+		{`webrtc: {advertise: "a.example https://b.example"}`, `"https://b.example" is neither an address nor a name`},
+		{`webrtc: {advertise: "203.0.113.7:8189"}`, `"203.0.113.7:8189" is neither an address nor a name`},
+		{`webrtc: {mdns: yes}`, "none of resolve, off, full"},
+		{`webrtc: {mdns: full, advertise: 203.0.113.7}`, "webrtc.mdns: full hides"},
+		{`webrtc: {max_sessions: 100001}`, "more than 100000"},
+		{`webrtc: {ice_servers: {x: {}}}`, `webrtc.ice_servers.x.url: "" is no STUN or TURN server`},
+		{`webrtc: {ice_servers: {x: {url: "https://x"}}}`, "is no STUN or TURN server"},
+		{`webrtc: {ice_servers: {x: {url: "turn:x"}}}`, "webrtc.ice_servers.x.user: TURN needs user and credential"},
+		{`webrtc: {addr: "", turn: {enabled: true}}`, "there is nothing to relay to"},
+		{`webrtc: {turn: {enabled: true, addr: "127.0.0.1:8189"}}`, "is taken by webrtc.addr"},
+		{`webrtc: {turn: {enabled: true, public: "turn:x"}}`, `"turn:x" is neither an address nor a name`},
+		{`webrtc: {turn: {enabled: true, realm: ""}}`, "webrtc.turn.realm: is empty"},
+		{`webrtc: {turn: {enabled: true, relay_to: "192.0.2.1"}}`, `"192.0.2.1" is no network`},
 		{`streams: {a/b: {}}`, "a name has no slash"},
 		{`cameras: {a: {url: "rtsp://u:p#w@h/"}}`, "escape special characters"},
 		{`cameras: {a: {url: "rtsp://u:p%w@h/"}}`, "escape special characters"},

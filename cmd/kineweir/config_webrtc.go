@@ -42,6 +42,9 @@ func (v *validator) webrtc() {
 			v.refuse("webrtc.advertise", "%q is neither an address nor a name: write it without scheme and port, such as %q", a, "203.0.113.7")
 		}
 	}
+	if c.MDNS == "full" && len(c.Advertise) > 0 {
+		v.refuse("webrtc.mdns", "full hides the addresses of this machine, but webrtc.advertise tells where it is: choose resolve, or advertise nothing")
+	}
 	if c.MaxSessions > 100_000 {
 		v.refuse("webrtc.max_sessions", "%d is more than 100000", c.MaxSessions)
 	}
@@ -55,6 +58,11 @@ func (v *validator) webrtc() {
 		turn := u.Scheme == stun.SchemeTypeTURN || u.Scheme == stun.SchemeTypeTURNS
 		if turn && (s.User == "" || s.Credential == "") {
 			v.refuse(key+".user", "TURN needs user and credential")
+		}
+	}
+	for _, u := range []address{v.c.RTSP.UDPAddr, nextPort(v.c.RTSP.UDPAddr)} {
+		if u != "" && u == c.Addr && u.port() != 0 {
+			v.refuse("webrtc.addr", "%s is taken by rtsp.udp_addr, or by RTCP, which has the port after it: give each its own", c.Addr)
 		}
 	}
 	t := c.TURN

@@ -42,8 +42,9 @@ func doctorCommand() command {
 		name:  "doctor",
 		short: "check ports, disk, clock and bucket, and say what to mend",
 		long: "Checks whether \"serve\" with the same flags would run well on this machine: ports,\n" +
-			"the ways of WebRTC, the speed of durable writes, free space, the clock, the bucket.\n" +
-			"Says what to mend, and ends with 1 when something must be. It leaves nothing behind.",
+			"the ways of WebRTC, the speed of durable writes, free space, the clock, the\n" +
+			"bucket. Says what to mend, and ends with 1 when something must be. It leaves\n" +
+			"nothing behind.",
 		examples: []string{"kineweir doctor", "kineweir doctor --config /etc/kineweir.yaml"},
 		setup: func(fs *flag.FlagSet) action {
 			load := declareConfig(fs, allOverrides...)

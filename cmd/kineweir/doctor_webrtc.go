@@ -42,7 +42,7 @@ func examineWebRTC(ctx context.Context, c *Config) []finding {
 	list := []finding{{verdictOK, "webrtc", fmt.Sprintf("udp and tcp %s are free (webrtc.addr); offered are %s", w.Addr, strings.Join(texts, ", ")), ""}}
 	list = append(list, rtcBuffers("/proc/sys/net/core")...)
 	list = append(list, advertiseFindings(ctx, w.Advertise)...)
-	list = append(list, pairFindings(ctx, port, w.MDNS, lf)...)
+	list = append(list, pairFindings(ctx, port, lf)...)
 	list = append(list, iceServerFindings(ctx, w, port)...)
 	if w.TURN.Enabled {
 		list = append(list, ownTURNFinding(ctx, c, port, lf))
@@ -115,6 +115,9 @@ func advertiseFindings(ctx context.Context, hosts []string) (list []finding) {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", h)
 		cancel()
+		for i := range found {
+			found[i] = found[i].Unmap()
+		}
 		switch {
 		case err != nil:
 			list = append(list, finding{verdictWarn, "webrtc", fmt.Sprintf("webrtc.advertise: %v", err), "correct the name; the server starts without it"})
@@ -130,8 +133,8 @@ const pairTime = 4 * time.Second
 
 // pairFindings connects from each address to itself, over UDP and over TCP: what
 // fails here fails for everybody.
-func pairFindings(ctx context.Context, port *rtcPort, mdns string, lf rtcLog) []finding {
-	engine, err := rtcEngine(port, mdns, nil, lf)
+func pairFindings(ctx context.Context, port *rtcPort, lf rtcLog) []finding {
+	engine, err := rtcEngine(port, "off", nil, lf) // the client in this process needs no names
 	if err != nil {
 		return []finding{{verdictFail, "webrtc", err.Error(), "correct the section webrtc"}}
 	}
@@ -222,7 +225,7 @@ func exchange(ctx context.Context, client, server *webrtc.PeerConnection, a neti
 	found := false
 	for line := range strings.Lines(answer.SDP) {
 		if strings.HasPrefix(line, "a=candidate:") {
-			if !strings.Contains(line, " "+network+" ") || !strings.Contains(line, " "+a.String()+" ") && !strings.Contains(line, ".local ") {
+			if !strings.Contains(line, " "+network+" ") || !strings.Contains(line, " "+a.String()+" ") {
 				continue
 			}
 			found = true

@@ -57,7 +57,7 @@ func (s *server) openWebRTC(ctx context.Context) error {
 	}
 	s.webrtc.port = port
 	s.onStop("webrtc port", func(context.Context) error { port.close(); return nil })
-	if c.MDNS == "resolve" {
+	if c.MDNS != "off" {
 		if names := openNames(ctx, port.addrs[0].IsLoopback(), s.log, lf); names != nil {
 			s.webrtc.names = names
 			s.onStop("webrtc names", func(context.Context) error { return names.close() })

@@ -32,8 +32,12 @@ func rtcEngine(p *rtcPort, mdns string, advertise []netip.Addr, lf logging.Logge
 	var e webrtc.SettingEngine
 	e.LoggerFactory = lf
 	e.SetICEUDPMux(p.udps)
-	e.SetICETCPMux(p.tcps)
-	e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6})
+	types := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}
+	if mdns != "full" { // the library writes a TCP candidate with a name as one of UDP (v4.4.8), and browsers refuse the whole answer for it
+		e.SetICETCPMux(p.tcps)
+		types = append(types, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6)
+	}
+	e.SetNetworkTypes(types)
 	e.SetIncludeLoopbackCandidate(p.addrs[0].IsLoopback())
 	// TCP candidates are made of the addresses of the interfaces; UDP candidates of
 	// the sockets. Both are to be the same.

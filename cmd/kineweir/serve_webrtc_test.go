@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -162,6 +163,19 @@ func TestEngineCandidates(t *testing.T) {
 		slices.Sort(row.want)
 		if got := candidatesOf(t, engine); !slices.Equal(got, row.want) {
 			t.Errorf("advertising %v offers\n%q, want\n%q", row.advertise, got, row.want)
+		}
+	}
+	full, err := rtcEngine(p, "full", nil, quietRTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := candidatesOf(t, full)
+	if len(hidden) == 0 {
+		t.Error("mdns: full offers nothing")
+	}
+	for _, line := range hidden {
+		if !strings.HasPrefix(line, "udp ") || !strings.Contains(line, ".local:"+strconv.Itoa(int(p.port))) {
+			t.Errorf("mdns: full offers %q", line)
 		}
 	}
 	if got := advertised(t.Context(), []string{"203.0.113.7", "no.such.name.invalid", "localhost", "127.0.0.1", "203.0.113.7"}, quietRTC.log); !slices.Contains(got, netip.MustParseAddr("203.0.113.7")) || !slices.Contains(got, netip.MustParseAddr("127.0.0.1")) || len(got) > 3 {
@@ -447,5 +461,74 @@ func TestTURNCredentials(t *testing.T) {
 		if (err == nil) != row.ok {
 			t.Errorf("%s: %v, %v", row.name, got, err)
 		}
+	}
+}
+
+// TestServeICERestart restarts ICE on a publisher of a whole server, whose
+// connection goes on.
+func TestServeICERestart(t *testing.T) {
+	l, _ := startServerWith(t, t.TempDir())
+	pc, res := whipClient(t, l.HTTP+"/whip/door", clientEngine(netip.MustParseAddr("127.0.0.1"), "udp", quietRTC), webrtc.Configuration{})
+	waitConnected(t, pc)
+	offer, err := pc.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := setGathered(t.Context(), pc, offer); err != nil {
+		t.Fatal(err)
+	}
+	var fragment, answer strings.Builder
+	for line := range strings.Lines(pc.LocalDescription().SDP) {
+		if strings.HasPrefix(line, "a=ice-") || strings.HasPrefix(line, "a=candidate:") || strings.HasPrefix(line, "m=") || strings.HasPrefix(line, "a=mid:") {
+			fragment.WriteString(line)
+		}
+	}
+	session := l.HTTP + res.Header.Get("Location")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, session, strings.NewReader(fragment.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/trickle-ice-sdpfrag")
+	req.Header.Set("If-Match", "*")
+	patched, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = patched.Body.Close() }()
+	body, err := io.ReadAll(patched.Body)
+	if err != nil || patched.StatusCode != http.StatusOK || patched.Header.Get("ETag") == res.Header.Get("ETag") {
+		t.Fatalf("PATCH: %s %s", patched.Status, body)
+	}
+	for line := range strings.Lines(pc.RemoteDescription().SDP) {
+		if !strings.HasPrefix(line, "a=ice-ufrag") && !strings.HasPrefix(line, "a=ice-pwd") && !strings.HasPrefix(line, "a=candidate:") {
+			answer.WriteString(line)
+		}
+	}
+	for line := range strings.Lines(string(body)) {
+		if strings.HasPrefix(line, "a=ice-ufrag") || strings.HasPrefix(line, "a=ice-pwd") || strings.HasPrefix(line, "a=candidate:") {
+			answer.WriteString(line)
+		}
+	}
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer.String()}); err != nil {
+		t.Fatal(err)
+	}
+	waitConnected(t, pc)
+	req, err = http.NewRequestWithContext(t.Context(), http.MethodGet, session, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/json")
+	var report string
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(report, `"state":"connected"`); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after the restart: %s", report)
+		}
+		got, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(got.Body)
+		_ = got.Body.Close()
+		report = string(b)
 	}
 }

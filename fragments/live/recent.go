@@ -101,6 +101,7 @@ func (f *Fragment) bytes() int {
 
 // State is what is kept of a stream at one moment. It is read-only.
 type State struct {
+	Created time.Time     // of the stream, which decode times count from; zero when nobody has told
 	Live    bool          // somebody publishes the stream
 	Closed  []*Fragment   // in order of number
 	Open    *Fragment     // nil: none is open
@@ -122,14 +123,15 @@ func (s *State) Find(n fragments.Number) *Fragment {
 // Recent keeps the newest fragments of one stream, in parts, across its
 // publishers.
 type Recent struct {
-	mu     sync.Mutex // guards the fields below
-	owner  *Publisher // nil: nobody publishes
-	closed []*Fragment
-	bytes  int       // of closed
-	open   *Fragment // its Runs belong to mu, those in states are copies
-	begun  bool      // the owner has begun a fragment
-	state  *State    // as it is now; nil: nobody has asked yet
-	forget *time.Timer
+	mu      sync.Mutex // guards the fields below
+	created time.Time
+	owner   *Publisher // nil: nobody publishes
+	closed  []*Fragment
+	bytes   int       // of closed
+	open    *Fragment // its Runs belong to mu, those in states are copies
+	begun   bool      // the owner has begun a fragment
+	state   *State    // as it is now; nil: nobody has asked yet
+	forget  *time.Timer
 }
 
 // Recent returns what is kept in memory of a stream that is being published, or
@@ -151,7 +153,7 @@ func (r *Recent) State() *State {
 }
 
 func (r *Recent) make(changed chan struct{}) *State {
-	s := &State{Live: r.owner != nil, Closed: r.closed[:len(r.closed):len(r.closed)], Changed: changed}
+	s := &State{Created: r.created, Live: r.owner != nil, Closed: r.closed[:len(r.closed):len(r.closed)], Changed: changed}
 	if r.open != nil {
 		open := *r.open
 		open.Runs = slices.Clone(open.Runs)
@@ -238,6 +240,23 @@ func (r *Recent) prune() {
 		drop++
 	}
 	r.closed = r.closed[drop:] // states share the array; the front goes when it next grows
+}
+
+// Created tells when the stream was created, which the decode times of what is cut
+// count from. What is kept of another stream, which had the name before, goes. It
+// is called before the first Begin.
+func (p *Publisher) Created(t time.Time) {
+	r := p.recent
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.owner != p || r.created.Equal(t) {
+		return
+	}
+	if !r.created.IsZero() {
+		r.closed, r.bytes, r.open = nil, 0, nil
+	}
+	r.created = t
+	r.change()
 }
 
 // Begin implements fragments.Cutter: f is open, and has its number. Without one

@@ -119,6 +119,8 @@ func (r *Receiver) Release() {
 	}
 	defer r.guard()
 	for _, h := range held {
+		// A report may have come meanwhile.
+		h.au.Capture, h.au.Source = h.stream.clock.Capture(h.au.PTS)
 		h.stream.write(h.au, now)
 	}
 }

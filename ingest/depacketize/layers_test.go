@@ -1,6 +1,8 @@
 package depacketize
 
 import (
+	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -154,6 +156,7 @@ func TestHold(t *testing.T) {
 	if st := large.stream.State(); st.Width != 640 || st.Key.IsZero() || st.Broken || st.Selected {
 		t.Errorf("the large layer: %+v", st)
 	}
+	large.report(time.Minute)
 	large.stream.Select()
 	rg.rx.Release()
 	rg.at = rg.at.Add(frameStep)
@@ -166,6 +169,10 @@ func TestHold(t *testing.T) {
 	for i, u := range units {
 		if u.Track.Width != 640 || u.Key != (i == 0) {
 			t.Errorf("unit %d: width %d, key %v", i, u.Track.Width, u.Key)
+		}
+		// The report counts for what came before it.
+		if want := rg.at.Add(time.Duration(i-5)*frameStep - time.Minute); u.Source != fragments.FromReport || u.Capture.Time().Sub(want).Abs() > time.Millisecond {
+			t.Errorf("unit %d: captured at %v by %v, want %v", i, u.Capture.Time(), u.Source, want)
 		}
 	}
 	if rg.rec.tracks[0].Width != 640 {
@@ -292,5 +299,69 @@ func TestParseFormat(t *testing.T) {
 		case err == nil && Name(f) != tc.want:
 			t.Errorf("%s %s: %s, want %q", tc.rtpmap, tc.fmtp, Name(f), tc.want)
 		}
+	}
+}
+
+// A publisher that changes its codec goes on in the same track, at a key frame.
+func TestCodecChanges(t *testing.T) {
+	rg, cam, _ := twoLayers(t)
+	fm := &format.VP8{PayloadTyp: 97}
+	other, err := rg.rx.AddLayer(rg.stream, fm, 0)
+	fatal(t, err)
+	cam.frame(t, true)
+	cam.frame(t, false)
+	other.Select()
+	enc := encode(t, fm)
+	for i, frame := range [][]byte{unhex("1102030102"), vp8Key, unhex("1102030102")} {
+		for _, pkt := range enc([][]byte{frame}) {
+			rg.at = rg.at.Add(frameStep)
+			pkt.SequenceNumber, pkt.Timestamp = uint16(500+i), uint32(i)*3600
+			other.Packet(pkt)
+		}
+	}
+	var got []string
+	for _, u := range rg.units() {
+		got = append(got, fmt.Sprint(u.Track.ID, " ", u.Track.Codec, " ", u.Key))
+	}
+	if want := []string{"1 H264 true", "1 H264 false", "1 VP8 true", "1 VP8 false"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Layers of VP9 in one stream are one unit for each picture, of the size of the
+// largest; a picture that lacks its lowest layer is none.
+func TestVP9SpatialLayers(t *testing.T) {
+	const sizes = "30" + "00a00078" + "014000f0" // 160x120, 320x240
+	rg := newRig(t, &format.VP9{PayloadTyp: 98}, 0)
+	small := vp9Key
+	large := append(unhex("8601"), bytes.Repeat([]byte{9}, 300)...)
+	send := func(ts uint32, marker bool, descriptor string, frame []byte) {
+		rg.packet(t, &rtp.Packet{
+			Header:  rtp.Header{Version: 2, PayloadType: 98, Timestamp: ts, Marker: marker},
+			Payload: append(unhex(descriptor), frame...),
+		})
+	}
+	send(0, false, "2e0000"+sizes, small)
+	send(0, true, "2c0300", large)
+	send(3600, false, "6c0000", large[:20])
+	send(3600, true, "2c0300", large)
+	rg.seq++ // the lowest layer of this one is lost
+	send(7200, true, "2c0300", large)
+	send(10800, false, "6c0000", large[:30])
+	send(10800, true, "2c0300", large)
+	send(14400, true, "6c0000", large[:40])
+	units := rg.units()
+	want := []int{len(small) + 302 + 10, 20 + 302 + 10, 30 + 302 + 10, 40}
+	if len(units) != len(want) {
+		t.Fatalf("%d units, want %d", len(units), len(want))
+	}
+	for i, u := range units {
+		if u.Size() != want[i] || u.Key != (i == 0) || u.Track.Width != 320 || u.Track.Height != 240 {
+			t.Errorf("unit %d: %d bytes, key %v, %dx%d; want %d bytes of 320x240", i, u.Size(), u.Key, u.Track.Width, u.Track.Height, want[i])
+		}
+	}
+	data := units[1].Payload[0]
+	if index := unhex("d9140000002e010000d9"); !bytes.HasSuffix(data, index) {
+		t.Errorf("index %x, want %x", data[len(data)-len(index):], index)
 	}
 }

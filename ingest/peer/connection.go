@@ -102,6 +102,17 @@ func newConnection(s *Server, name fragments.StreamName, src ingest.Source, p *p
 // yet; its handlers of tracks, states and data channels are ours.
 func (c *Connection) PeerConnection() *webrtc.PeerConnection { return c.pc }
 
+// LeftOut returns what of the offer is not taken, with its reason, for people.
+func (c *Connection) LeftOut() (list []string) {
+	for _, f := range c.plan.refused {
+		list = append(list, f+": not known; known are "+known)
+	}
+	if c.plan.data {
+		list = append(list, "data channels: a publisher has no use for one")
+	}
+	return list
+}
+
 // Done is closed when the connection ends.
 func (c *Connection) Done() <-chan struct{} { return c.ctx.Done() }
 

@@ -40,11 +40,17 @@ func newAPI(p *plan, engine webrtc.SettingEngine) (*webrtc.API, error) {
 	}
 	r := &interceptor.Registry{}
 	// Missing packets are asked for in track.go, which knows what was repaired.
-	reports, err := report.NewReceiverInterceptor()
+	var reportLog []report.ReceiverOption
+	var congestionLog []twcc.Option
+	if l := engine.LoggerFactory; l != nil {
+		reportLog = append(reportLog, report.WithReceiverLoggerFactory(l))
+		congestionLog = append(congestionLog, twcc.WithLoggerFactory(l))
+	}
+	reports, err := report.NewReceiverInterceptor(reportLog...)
 	if err != nil {
 		return nil, fmt.Errorf("receiver reports: %w", err)
 	}
-	congestion, err := twcc.NewSenderInterceptor()
+	congestion, err := twcc.NewSenderInterceptor(congestionLog...)
 	if err != nil {
 		return nil, fmt.Errorf("congestion reports: %w", err)
 	}

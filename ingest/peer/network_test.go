@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,12 +29,15 @@ type badNetwork struct {
 func (b *badNetwork) NewInterceptor(string) (interceptor.Interceptor, error) { return b, nil }
 
 func (b *badNetwork) BindLocalStream(_ *interceptor.StreamInfo, w interceptor.RTPWriter) interceptor.RTPWriter {
+	var mu sync.Mutex // retransmissions come from other goroutines
 	var late func()
 	return interceptor.RTPWriterFunc(func(h *rtp.Header, payload []byte, a interceptor.Attributes) (int, error) {
 		if rand.Float64() < b.drop {
 			b.dropped.Add(1)
 			return len(payload), nil
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if late == nil && rand.Float64() < b.delay {
 			h := h.Clone()
 			late = func() { _, _ = w.Write(&h, payload, a) }

@@ -3,6 +3,7 @@ package peer_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,7 @@ func TestOffers(t *testing.T) {
 		refused     []string // words of the refusal; nil: it is taken
 		answered    []string // lines of the answer
 		missing     []string // lines that must not be in it
+		leftOut     string   // word of it
 	}{
 		{
 			"a browser", sdpHead + chromeAudio + chromeVideo + dataOnly, nil,
@@ -67,28 +69,29 @@ func TestOffers(t *testing.T) {
 				"a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
 			},
 			[]string{"red/", "ulpfec", "G722", "telephone-event", "a=fmtp:124"},
+			"data channels",
 		},
 		{
 			"layers", sdpHead + chromeAudio + layeredVideo, nil,
 			[]string{"a=rid:h recv", "a=rid:l recv", "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid"},
-			nil,
+			nil, "",
 		},
-		{"sound alone", sdpHead + chromeAudio, nil, []string{"a=rtpmap:111 opus/48000/2"}, nil},
-		{"static payload types", sdpHead + section("audio 9 UDP/TLS/RTP/SAVPF 0 8", "mid:0", "sendonly", "ssrc:1 cname:x"), nil, []string{"a=rtpmap:0 PCMU/8000", "a=rtpmap:8 PCMA/8000"}, nil},
-		{"parameter sets in the offer", sdpHead + section("video 9 UDP/TLS/RTP/SAVPF 96", "mid:0", "sendonly", "rtpmap:96 H264/90000", "fmtp:96 packetization-mode=1;profile-level-id=42c01f;sprop-parameter-sets=Z0LADdoPFiagAAADACAAAAZB4oVc,aM4G4g=="), nil, []string{"a=rtpmap:96 H264/90000"}, nil},
-		{"a bundled port", sdpHead + chromeAudio + strings.Replace(chromeVideo, "video 9", "video 0", 1), nil, []string{"a=rtpmap:96 VP8/90000"}, nil},
-		{"one track known, one not", sdpHead + chromeAudio + section("video 9 UDP/TLS/RTP/SAVPF 96", "mid:1", "sendonly", "rtpmap:96 MP4V-ES/90000"), nil, []string{"m=video 0"}, nil},
-		{"nothing known", sdpHead + section("video 9 UDP/TLS/RTP/SAVPF 96 97", "mid:1", "sendonly", "rtpmap:96 MP4V-ES/90000", "rtpmap:97 H266/90000"), []string{"MP4V-ES", "H266", "VP9", "H264"}, nil, nil},
-		{"packetization mode 2", sdpHead + section("video 9 UDP/TLS/RTP/SAVPF 96", "mid:1", "rtpmap:96 H264/90000", "fmtp:96 packetization-mode=2"), []string{"H264/90000"}, nil, nil},
-		{"data alone", sdpHead + dataOnly, []string{"sends nothing"}, nil, nil},
-		{"a viewer's", sdpHead + strings.Replace(chromeVideo, "sendonly", "recvonly", 1), []string{"sends nothing", "VP8"}, nil, nil},
-		{"inactive", sdpHead + strings.Replace(chromeVideo, "sendonly", "inactive", 1), []string{"sends nothing"}, nil, nil},
-		{"a rejected port", sdpHead + strings.Replace(chromeAudio, "audio 9", "audio 0", 1), []string{"sends nothing"}, nil, nil},
-		{"text", sdpHead + chromeAudio + section("text 9 UDP/TLS/RTP/SAVPF 96", "mid:2", "rtpmap:96 t140/1000"), []string{`"text"`}, nil, nil},
-		{"no mid", sdpHead + strings.Replace(chromeVideo, "a=mid:1\r\n", "", 1), []string{"a=mid"}, nil, nil},
-		{"layers by SSRC", sdpHead + chromeVideo + "a=ssrc-group:SIM 200 300\r\na=ssrc:300 cname:x\r\n", []string{"a=rid"}, nil, nil},
-		{"no description", "GET / HTTP/1.1", []string{"no session description"}, nil, nil},
-		{"empty", "", []string{"sends nothing"}, nil, nil},
+		{"sound alone", sdpHead + chromeAudio, nil, []string{"a=rtpmap:111 opus/48000/2"}, nil, ""},
+		{"static payload types", sdpHead + section("audio 9 UDP/TLS/RTP/SAVPF 0 8", "mid:0", "sendonly", "ssrc:1 cname:x"), nil, []string{"a=rtpmap:0 PCMU/8000", "a=rtpmap:8 PCMA/8000"}, nil, ""},
+		{"parameter sets in the offer", sdpHead + section("video 9 UDP/TLS/RTP/SAVPF 96", "mid:0", "sendonly", "rtpmap:96 H264/90000", "fmtp:96 packetization-mode=1;profile-level-id=42c01f;sprop-parameter-sets=Z0LADdoPFiagAAADACAAAAZB4oVc,aM4G4g=="), nil, []string{"a=rtpmap:96 H264/90000"}, nil, ""},
+		{"a bundled port", sdpHead + chromeAudio + strings.Replace(chromeVideo, "video 9", "video 0", 1), nil, []string{"a=rtpmap:96 VP8/90000"}, nil, ""},
+		{"one track known, one not", sdpHead + chromeAudio + section("video 9 UDP/TLS/RTP/SAVPF 96", "mid:1", "sendonly", "rtpmap:96 MP4V-ES/90000"), nil, []string{"m=video 0"}, nil, "MP4V-ES"},
+		{"nothing known", sdpHead + section("video 9 UDP/TLS/RTP/SAVPF 96 97", "mid:1", "sendonly", "rtpmap:96 MP4V-ES/90000", "rtpmap:97 H266/90000"), []string{"MP4V-ES", "H266", "VP9", "H264"}, nil, nil, ""},
+		{"packetization mode 2", sdpHead + section("video 9 UDP/TLS/RTP/SAVPF 96", "mid:1", "rtpmap:96 H264/90000", "fmtp:96 packetization-mode=2"), []string{"H264/90000"}, nil, nil, ""},
+		{"data alone", sdpHead + dataOnly, []string{"sends nothing"}, nil, nil, ""},
+		{"a viewer's", sdpHead + strings.Replace(chromeVideo, "sendonly", "recvonly", 1), []string{"sends nothing", "VP8"}, nil, nil, ""},
+		{"inactive", sdpHead + strings.Replace(chromeVideo, "sendonly", "inactive", 1), []string{"sends nothing"}, nil, nil, ""},
+		{"a rejected port", sdpHead + strings.Replace(chromeAudio, "audio 9", "audio 0", 1), []string{"sends nothing"}, nil, nil, ""},
+		{"text", sdpHead + chromeAudio + section("text 9 UDP/TLS/RTP/SAVPF 96", "mid:2", "rtpmap:96 t140/1000"), []string{`"text"`}, nil, nil, ""},
+		{"no mid", sdpHead + strings.Replace(chromeVideo, "a=mid:1\r\n", "", 1), []string{"a=mid"}, nil, nil, ""},
+		{"layers by SSRC", sdpHead + chromeVideo + "a=ssrc-group:SIM 200 300\r\na=ssrc:300 cname:x\r\n", []string{"a=rid"}, nil, nil, ""},
+		{"no description", "GET / HTTP/1.1", []string{"no session description"}, nil, nil, ""},
+		{"empty", "", []string{"sends nothing"}, nil, nil, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -125,6 +128,9 @@ func TestOffers(t *testing.T) {
 			if t.Failed() {
 				t.Log(answer)
 			}
+			if got := strings.Join(conn.LeftOut(), ", "); (got != "") != (tc.leftOut != "") || !strings.Contains(got, tc.leftOut) {
+				t.Errorf("left out %q, want %q", got, tc.leftOut)
+			}
 			conn.Close(nil)
 		})
 	}
@@ -148,6 +154,9 @@ func FuzzOffer(f *testing.F) {
 	}
 	f.Cleanup(s.Close)
 	f.Fuzz(func(t *testing.T, offer string) {
+		// A fuzzer does not see that it hangs.
+		watchdog := time.AfterFunc(20*time.Second, func() { panic("hangs with " + strconv.Quote(offer)) })
+		defer watchdog.Stop()
 		conn, err := s.Open(context.Background(), fragments.StreamName("cam"), offer, ingest.Source{})
 		var refused *peer.RefusedError
 		if err != nil {

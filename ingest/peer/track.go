@@ -35,6 +35,7 @@ type layer struct {
 
 	// guarded by c.mu
 	stream *depacketize.Stream // of the latest packet; nil before the first
+	early  *rtcp.SenderReport  // came before the first packet was read
 	heard  time.Time           // when the latest packet came
 	since  time.Time           // since when they have come without a pause
 	keys   keyClock
@@ -181,10 +182,15 @@ func (l *layer) streamOf(payloadType uint8) *depacketize.Stream {
 	l.c.mu.Lock()
 	changed := l.stream != nil && l.stream != s
 	l.stream = s
+	early := l.early
+	l.early = nil
 	selected := changed && l.src.wanted == l
 	l.c.mu.Unlock()
 	if selected {
 		s.Select()
+	}
+	if early != nil {
+		s.Report(early)
 	}
 	return s
 }
@@ -236,14 +242,23 @@ func (l *layer) readReports(r *webrtc.RTPReceiver) {
 			continue
 		}
 		failures = 0
-		l.c.mu.Lock()
-		s := l.stream
-		l.c.mu.Unlock()
 		for _, p := range pkts {
-			if sr, ok := p.(*rtcp.SenderReport); ok && s != nil {
-				s.Report(sr)
+			if sr, ok := p.(*rtcp.SenderReport); ok {
+				l.report(sr)
 			}
 		}
+	}
+}
+
+func (l *layer) report(sr *rtcp.SenderReport) {
+	l.c.mu.Lock()
+	s := l.stream
+	if s == nil {
+		l.early = sr
+	}
+	l.c.mu.Unlock()
+	if s != nil {
+		s.Report(sr)
 	}
 }
 

@@ -2,6 +2,8 @@ package hls_test
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,4 +67,86 @@ func BenchmarkLiveReload(b *testing.B) {
 		}
 		b.SetBytes(int64(len(list)))
 	}
+}
+
+// liveStream is a stream of 600 archived fragments of a second that goes on live,
+// part by part.
+func liveStream(b *testing.B) (s *script, part func()) {
+	b.Helper()
+	s = newScript(b)
+	for i, line := range []string{
+		"stream front 2026-11-23T14:00:00Z", "track v 1 H264 640x360", "track a 2 AAC 48000 2", "publish", "live 600", "shown", "live 8", "shown", "begin",
+	} {
+		s.command("bench", i, line)
+	}
+	n := 0
+	return s, func() {
+		if n == 5 {
+			s.end()
+			s.liveCommand([]string{"shown"})
+			s.begin(nil)
+			n = 0
+		}
+		n++
+		s.part(nil)
+	}
+}
+
+// BenchmarkLiveEdge writes the playlist of ten minutes anew for each part, whole
+// and as what players have not seen yet.
+func BenchmarkLiveEdge(b *testing.B) {
+	for _, c := range []struct{ name, query string }{{"whole", ""}, {"delta", "?_HLS_skip=YES"}} {
+		b.Run(c.name, func(b *testing.B) {
+			s, part := liveStream(b)
+			r, _ := ask(b, s.packager, "front", "live-1.m3u8"+c.query)
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				part()
+				b.StartTimer()
+				list, err := s.packager.List(b.Context(), "front", r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(int64(len(list.Text)))
+			}
+		})
+	}
+}
+
+// BenchmarkRelease lets 500 viewers wait for a part, and measures from the part
+// to the last of them having its playlist, compressed.
+func BenchmarkRelease(b *testing.B) {
+	const viewers = 500
+	s, part := liveStream(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		r, _ := ask(b, s.packager, "front", "live-1.m3u8?_HLS_skip=YES")
+		list, err := s.packager.List(b.Context(), "front", r)
+		if err != nil {
+			b.Fatal(err)
+		}
+		e := parseEdge(b, list.Text)
+		r, _ = ask(b, s.packager, "front", fmt.Sprintf("live-1.m3u8?_HLS_skip=YES&_HLS_msn=%d&_HLS_part=%d", e.msn, e.part+1))
+		var ready, done sync.WaitGroup
+		ready.Add(viewers)
+		for range viewers {
+			done.Go(func() {
+				ready.Done()
+				list, err := s.packager.List(b.Context(), "front", r)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				list.Gzip()
+			})
+		}
+		ready.Wait()
+		time.Sleep(20 * time.Millisecond) // all of them wait by now
+		b.StartTimer()
+		part()
+		done.Wait()
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/viewers, "µs/viewer")
 }

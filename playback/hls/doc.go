@@ -15,6 +15,13 @@
 // shown, which is where players put it. Audio behind a hole, as before most
 // discontinuities, begins with silence that fills it.
 //
+// With a live.Hub, live playlists are low-latency ones (RFC 8216bis): they go on
+// with what is in memory, the fragments that the archive does not show yet and
+// the parts of the one that is open, and neither a slow disk nor a bucket that is
+// away holds them up. Players that know nothing of parts play the same playlist.
+// Parts are stretches of the segment they end up in; G.711 is converted part by
+// part.
+//
 // What a browser cannot play as fragmented MP4 is left out of the playlists,
 // and the playlist says so; nothing is transcoded but G.711 and linear PCM,
 // which play as FLAC.

@@ -31,6 +31,7 @@ func (s *script) liveCommand(f []string) {
 			tracks = append(tracks, s.tracks[letter])
 		}
 		l.pub = l.hub.Publish(s.name, tracks)
+		l.pub.Created(s.created)
 	case "leave":
 		l.pub.Close()
 	case "begin":

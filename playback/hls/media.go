@@ -37,13 +37,16 @@ type startAt struct {
 
 // append writes the playlist.
 func (m *media) append(b []byte) []byte {
-	b = slices.Grow(b, 512+(m.to-m.from)*(160+len(m.query)))
+	first, each, parts := m.from, 160+len(m.query), 0
+	if m.low != nil {
+		first += m.low.skip
+		parts = 1024 + (m.to-m.low.parts)*6*each
+	}
+	b = slices.Grow(b, 512+(m.to-first)*each+parts)
 	b = m.appendHead(b)
 	at := place{mapped: missing, known: m.l.known(m.from)}
-	first := m.from
-	if m.low != nil && m.low.skip > 0 {
+	if first > m.from {
 		b = m.appendSkip(b, &at)
-		first += m.low.skip
 	}
 	for i := first; i < m.to; i++ {
 		b = m.appendRow(b, i, &at)

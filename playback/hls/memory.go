@@ -26,8 +26,12 @@ const (
 	recentHistory  = time.Minute
 )
 
-// recent returns what memory has of a stream, nil when there is nothing.
-func (p *Packager) recent(name fragments.StreamName) *live.State {
+// anyBorn stands for a stream whenever it was created.
+const anyBorn = -1
+
+// recent returns what memory has of a stream that was created then, nil when
+// there is nothing: a stream may be deleted and made anew under its name.
+func (p *Packager) recent(name fragments.StreamName, born int64) *live.State {
 	if p.o.Hub == nil {
 		return nil
 	}
@@ -35,7 +39,11 @@ func (p *Packager) recent(name fragments.StreamName) *live.State {
 	if r == nil {
 		return nil
 	}
-	if s := r.State(); s.Live || s.Open != nil || len(s.Closed) > 0 {
+	s := r.State()
+	if born != anyBorn && !s.Created.IsZero() && s.Created.UnixMilli() != born {
+		return nil
+	}
+	if s.Live || s.Open != nil || len(s.Closed) > 0 {
 		return s
 	}
 	return nil
@@ -43,7 +51,7 @@ func (p *Packager) recent(name fragments.StreamName) *live.State {
 
 // track returns a configuration, from memory or from the archive.
 func (p *Packager) track(name fragments.StreamName, h fragments.ConfigHash) (*fragments.Track, error) {
-	if s := p.recent(name); s != nil {
+	if s := p.recent(name, anyBorn); s != nil {
 		for i := len(s.Closed); i >= 0; i-- {
 			f := s.Open
 			if i < len(s.Closed) {
@@ -81,11 +89,11 @@ func entryOf(f *live.Fragment) *archive.Entry {
 
 // updateLive brings a live timeline up to date. The caller holds s.mu.
 func (p *Packager) updateLive(ctx context.Context, name fragments.StreamName, s *shared, info archive.StreamInfo, r *Request) error {
-	state, last := p.recent(name), fragments.Number{}
+	born, last, kept := info.Created.UnixMilli(), fragments.Number{}, fragments.Number{}
+	state := p.recent(name, born)
 	if info.Last != nil {
 		last = info.Last.Number
 	}
-	born, kept := info.Created.UnixMilli(), fragments.Number{}
 	if info.First != nil {
 		kept = info.First.Number
 	}
@@ -94,17 +102,26 @@ func (p *Packager) updateLive(ctx context.Context, name fragments.StreamName, s 
 		return nil
 	}
 	if fresh {
-		s.t, s.born, s.ended, s.vod = p.newTimeline(name, r), born, false, false
+		s.t, s.born, s.made, s.ended, s.vod = p.newTimeline(name, r), born, info.Created, false, false
 	}
 	s.t.retract()
+	s.state = nil // after an error, what was read stays, and the rest is still to do
+	empty := len(s.t.rows) == 0
 	if info.Last != nil && !s.t.reachedBy(state) {
 		if err := p.readHistory(ctx, name, s.t, info, state, r); err != nil {
-			s.t = nil
 			return err
 		}
+		if state != nil {
+			state = p.recent(name, born) // it may have taken a while
+		}
 	}
-	if err := p.takeMemory(ctx, name, s.t, info, state); err != nil {
-		s.t = nil
+	if err := p.takeClosed(ctx, name, s.t, info, state); err != nil {
+		return err
+	}
+	if empty {
+		s.t.number(info.Created)
+	}
+	if err := s.t.takeOpen(state); err != nil {
 		return err
 	}
 	s.state, s.seen, s.kept = state, last, kept
@@ -141,7 +158,7 @@ func (p *Packager) readHistory(ctx context.Context, name fragments.StreamName, t
 			return nil //nolint:nilerr // memory alone, then
 		}
 		if len(t.rows) == 0 {
-			p.begin(t, e, info, r)
+			p.begin(t, info, r)
 		}
 		if err := t.append(e); err != nil {
 			return err
@@ -150,8 +167,8 @@ func (p *Packager) readHistory(ctx context.Context, name fragments.StreamName, t
 	return nil
 }
 
-// takeMemory appends what memory has and t has not.
-func (p *Packager) takeMemory(ctx context.Context, name fragments.StreamName, t *timeline, info archive.StreamInfo, s *live.State) error {
+// takeClosed appends the closed fragments that memory has and t has not.
+func (p *Packager) takeClosed(ctx context.Context, name fragments.StreamName, t *timeline, info archive.StreamInfo, s *live.State) error {
 	if s != nil {
 		i, _ := slices.BinarySearchFunc(s.Closed, t.last, func(f *live.Fragment, n fragments.Number) int { return f.Number.Compare(n) })
 		for _, f := range s.Closed[i:] {
@@ -160,7 +177,7 @@ func (p *Packager) takeMemory(ctx context.Context, name fragments.StreamName, t 
 			}
 			e := entryOf(f)
 			if len(t.rows) == 0 {
-				p.begin(t, e, info, &Request{Live: true})
+				p.begin(t, info, &Request{Live: true})
 			}
 			if err := t.append(e); err != nil {
 				return err
@@ -169,6 +186,12 @@ func (p *Packager) takeMemory(ctx context.Context, name fragments.StreamName, t 
 		}
 	}
 	p.settleMemory(ctx, name, t, info, s)
+	return nil
+}
+
+// takeOpen puts the fragment that is open at the end, once its leading track has
+// a part.
+func (t *timeline) takeOpen(s *live.State) error {
 	if s == nil {
 		return nil
 	}
@@ -223,31 +246,12 @@ type lineEnd struct {
 	current int32
 }
 
-// pin is what was decided of the open fragment when it was first shown.
+// pin is what was decided of the open fragment when it was first shown, by the
+// tracks that it had then.
 type pin struct {
 	number       fragments.Number
 	stamp, start int64
 	disc         bool
-	leads        []pinnedLead
-}
-
-type pinnedLead struct {
-	line int
-	ns   int64
-}
-
-// lead returns the silence that a line of the pinned fragment begins with, if
-// that has been decided.
-func (p *pin) lead(n fragments.Number, line int) (ns int64, ok bool) {
-	if p.number != n {
-		return 0, false
-	}
-	for _, l := range p.leads {
-		if l.line == line {
-			return l.ns, true
-		}
-	}
-	return 0, false
 }
 
 // appendOpen puts the row of the open fragment at the end, as far as it has come.
@@ -271,12 +275,6 @@ func (t *timeline) appendOpen(e *archive.Entry) error {
 	r := &t.rows[len(t.rows)-1]
 	if t.pin.number != r.number {
 		t.pin = pin{number: r.number, stamp: r.stamp, start: r.start, disc: r.disc}
-	}
-	for i := range e.Runs {
-		if _, ok := t.pin.lead(r.number, e.Runs[i].Track); !ok {
-			l := t.line(e.Runs[i].Track)
-			t.pin.leads = append(t.pin.leads, pinnedLead{l.id, l.cells[len(t.rows)-1].lead})
-		}
 	}
 	return nil
 }

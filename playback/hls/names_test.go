@@ -34,6 +34,12 @@ func TestParseRequestReadsWhatPlaylistsWrite(t *testing.T) {
 		{appendSegment(appendBorn(nil, born), 2, fragments.Number{Epoch: 3, Counter: 1}, 8, 0), Request{Kind: Segment, Born: born, Track: 2, Number: fragments.Number{Epoch: 3, Counter: 1}, Count: 8}},
 		{appendSegment(appendBorn(nil, born), 2, fragments.Number{Epoch: 3, Counter: 1}, 1, 9600), Request{Kind: Segment, Born: born, Track: 2, Number: fragments.Number{Epoch: 3, Counter: 1}, Count: 1, Lead: 9600}},
 		{append(appendSegment(appendBorn(nil, born), 1, fragments.Number{}, 1, 0), (&Request{Range: r, Token: "t"}).segmentQuery()...), Request{Kind: Segment, Born: born, Track: 1, Count: 1, Range: r}},
+		{appendPart(appendBorn(nil, born), 2, fragments.Number{Epoch: 3, Counter: 1234}, 0), Request{Kind: Part, Born: born, Track: 2, Number: fragments.Number{Epoch: 3, Counter: 1234}, Count: 1}},
+		{appendPart(appendBorn(nil, born), 2, fragments.Number{Epoch: 3, Counter: 1234}, 17), Request{Kind: Part, Born: born, Track: 2, Number: fragments.Number{Epoch: 3, Counter: 1234}, Count: 1, Part: 17}},
+		{[]byte("live-1.m3u8?_HLS_msn=7"), Request{Kind: Media, Live: true, Track: 1, Ahead: Ahead{Wait: true, Sequence: 7}}},
+		{[]byte("live-1.m3u8?_HLS_msn=7&_HLS_part=2&_HLS_skip=YES"), Request{Kind: Media, Live: true, Track: 1, Ahead: Ahead{Wait: true, Sequence: 7, WaitPart: true, Part: 2, Skip: true}}},
+		{[]byte("live-1.m3u8?_HLS_skip=v2"), Request{Kind: Media, Live: true, Track: 1, Ahead: Ahead{Skip: true}}},
+		{[]byte("live.m3u8?_HLS_msn=7"), Request{Kind: Multivariant, Live: true}},
 		{appendFill(appendBorn(nil, born), hash, 480_000, 96_000), Request{Kind: Fill, Born: born, Config: hash, Start: 480_000, Length: 96_000}},
 	} {
 		u, err := url.Parse(string(c.uri))
@@ -83,6 +89,15 @@ func TestParseRequestRefuses(t *testing.T) {
 		{"a/fill-00000000000000000000000000000000-0-0.m4s", ""},
 		{"a/fill-00000000000000000000000000000000--1-5.m4s", ""},
 		{"a/1-1-1.m4s?start=now", "start"},
+		{"a/1-1-1-p.m4s", ""},
+		{"a/1-1-1-p01.m4s", ""},
+		{"a/1-1-1-p-1.m4s", ""},
+		{"a/1-1-1-2-p1.m4s", ""},
+		{"a/1-1-p1.m4s", ""},
+		{"live-1.m3u8?_HLS_msn=-1", "_HLS_msn"},
+		{"live-1.m3u8?_HLS_msn=x", "_HLS_msn"},
+		{"live-1.m3u8?_HLS_part=1", "_HLS_part"},
+		{"live-1.m3u8?_HLS_msn=1&_HLS_part=-1", "_HLS_part"},
 	} {
 		u, err := url.Parse(c.uri)
 		if err != nil {
@@ -132,8 +147,8 @@ func FuzzParseRequest(f *testing.F) {
 		}
 		switch r.Kind {
 		case Multivariant:
-		case Media, Segment:
-			if r.Track < 1 || r.Kind == Segment && (r.Count < 1 || r.Count > maxCount || r.Number.Epoch > fragments.MaxEpoch) {
+		case Media, Segment, Part:
+			if r.Track < 1 || r.Part < 0 || r.Ahead.Part < 0 || r.Ahead.Sequence < 0 || r.Kind == Segment && (r.Count < 1 || r.Count > maxCount || r.Number.Epoch > fragments.MaxEpoch) {
 				t.Fatalf("%q: %+v", path, r)
 			}
 		case Fill:

@@ -20,7 +20,7 @@ func (r *Request) segmentTag() string {
 // held returns the closed fragment that memory has of a segment, nil when it has
 // none. A right to a range is for what the archive shows.
 func (p *Packager) held(name fragments.StreamName, r *Request) *live.Fragment {
-	s := p.recent(name)
+	s := p.recent(name, r.Born)
 	if s == nil || r.Count != 1 || !r.Range.Start.IsZero() {
 		return nil
 	}
@@ -48,7 +48,7 @@ func (p *Packager) segmentFrom(ctx context.Context, name fragments.StreamName, f
 // with a key frame, of the track and configuration of run; nil when there is
 // none.
 func (p *Packager) keyBefore(name fragments.StreamName, n fragments.Number, run *archive.EntryRun) []byte {
-	s := p.recent(name)
+	s := p.recent(name, anyBorn)
 	if s == nil {
 		return nil
 	}
@@ -68,10 +68,13 @@ const hintTimeout = 10 * time.Second
 
 // part returns one part of a fragment.
 func (p *Packager) part(ctx context.Context, name fragments.StreamName, r *Request) (*Content, error) {
+	if !r.Range.Start.IsZero() {
+		return nil, fmt.Errorf("stream %s, parts are of live playlists: %w", name, ErrOutside)
+	}
 	late := time.NewTimer(hintTimeout)
 	defer late.Stop()
 	for {
-		s := p.recent(name)
+		s := p.recent(name, r.Born)
 		var f *live.Fragment
 		if s != nil {
 			f = s.Find(r.Number)

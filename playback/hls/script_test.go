@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -96,7 +97,7 @@ func runScript(t *testing.T, file string) {
 
 // script is a stream that is being told.
 type script struct {
-	t        *testing.T
+	t        testing.TB
 	archive  *playbacktest.Archive
 	packager *hls.Packager
 	name     fragments.StreamName
@@ -112,7 +113,7 @@ type script struct {
 	live     liveScript
 }
 
-func newScript(t *testing.T) *script {
+func newScript(t testing.TB) *script {
 	s := &script{t: t, archive: playbacktest.New(), number: fragments.Number{Epoch: 1}, lag: time.Second, tracks: map[string]*fragments.Track{}}
 	s.live.hub = memory.New()
 	var err error
@@ -179,6 +180,52 @@ func (s *script) get(path string) {
 	}
 	if s.output = string(b); err != nil {
 		s.output = "error: " + err.Error() + "\n"
+	} else if r.Kind == hls.Media && !r.Ahead.Skip {
+		s.view(path, r)
+	}
+}
+
+// view compares the view of a media playlist with its text.
+func (s *script) view(path string, r hls.Request) {
+	v, err := s.packager.View(context.Background(), s.name, r)
+	if err != nil {
+		s.t.Errorf("view of %s: %v", path, err)
+		return
+	}
+	k := slices.IndexFunc(v.Tracks, func(t hls.ViewTrack) bool { return t.ID == r.Track })
+	if k < 0 {
+		return // it cannot be played, or is gone
+	}
+	var want, got []string
+	gap, maps := false, 0
+	for line := range strings.Lines(s.output) {
+		switch line = strings.TrimSpace(line); {
+		case line == "#EXT-X-GAP":
+			gap = true
+		case strings.HasPrefix(line, "#EXT-X-MAP:"):
+			uri := strings.TrimSuffix(strings.TrimPrefix(line, `#EXT-X-MAP:URI="`), `"`)
+			for c := range v.Tracks[k].Configs {
+				if string(v.AppendInit(nil, k, c)) == uri {
+					maps++
+				}
+			}
+		case line != "" && line[0] != '#':
+			if !gap {
+				want = append(want, line)
+			}
+			gap = false
+		}
+	}
+	for i := range v.Rows {
+		if name := v.AppendSegment(nil, k, i); len(name) > 0 {
+			got = append(got, string(name))
+		}
+	}
+	if !slices.Equal(got, want) || maps < strings.Count(s.output, "#EXT-X-MAP:") {
+		s.t.Errorf("view of %s names\n%s\nthe playlist\n%s", path, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if !strings.Contains(s.output, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", v.Sequence)) {
+		s.t.Errorf("view of %s begins at %d", path, v.Sequence)
 	}
 }
 

@@ -2,7 +2,6 @@ package hls
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -41,6 +40,7 @@ type shared struct {
 	mu    sync.Mutex // guards the fields below
 	t     *timeline
 	born  int64            // when the stream was created, Unix milliseconds
+	made  time.Time        // the same
 	kept  fragments.Number // the oldest fragment that is still there
 	ended bool             // nothing will be added
 	vod   bool             // it had ended when it was first asked for
@@ -66,7 +66,9 @@ func (p *Packager) timeline(ctx context.Context, name fragments.StreamName, r *R
 	}
 	if err != nil {
 		s.mu.Unlock()
-		p.forget(keyOf(name, r), s)
+		if rows == 0 {
+			p.forget(keyOf(name, r), s) // others may still watch the rest
+		}
 		return nil, err
 	}
 	p.account(s, rows)
@@ -122,92 +124,6 @@ func (p *Packager) account(s *shared, rows int) {
 	}
 }
 
-// await brings s up to date, and waits for what is to be expected soon: a first
-// fragment, when live a new one, or what r asks for ahead of time. The caller
-// holds s.mu.
-func (p *Packager) await(ctx context.Context, name fragments.StreamName, s *shared, r *Request) error {
-	deadline := time.NewTimer(p.o.StartTimeout)
-	defer deadline.Stop()
-	ahead := false // waits for what the playlist will have
-	for {
-		changed := p.src.Changed(name)
-		info, err := p.src.Stream(name)
-		if errors.Is(err, archive.ErrNoStream) && r.Live && p.o.Live != nil && p.o.Live(name) {
-			info, err = archive.StreamInfo{Name: name, Recording: true}, nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := p.update(ctx, name, s, info, r); err != nil {
-			return err
-		}
-		var more chan struct{}
-		if s.state != nil && r.Live {
-			more = s.state.Changed
-		}
-		if !p.expecting(info, s, r) {
-			wanted, err := s.awaits(r)
-			if !wanted || err != nil {
-				return err
-			}
-			if !ahead {
-				ahead = true
-				deadline.Reset(3 * time.Duration(s.t.target) * time.Second)
-			}
-			changed = nil // memory tells
-		}
-		// The lock is not held while waiting: others may bring s up to date.
-		s.mu.Unlock()
-		expired := wait(ctx, changed, more, deadline.C)
-		s.mu.Lock()
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("wait for stream %s: %w", name, ctx.Err())
-		case expired && ahead:
-			return fmt.Errorf("stream %s: %w", name, ErrLate)
-		case expired:
-			return nil
-		}
-	}
-}
-
-// wait waits for a change. Where the archive is to tell, it looks again after a
-// while even without one: the stream may have come into being in between.
-func wait(ctx context.Context, changed <-chan struct{}, more chan struct{}, deadline <-chan time.Time) (expired bool) {
-	var again <-chan time.Time
-	if changed != nil || more == nil {
-		t := time.NewTimer(250 * time.Millisecond)
-		defer t.Stop()
-		again = t.C
-	}
-	select {
-	case <-changed:
-	case <-more:
-	case <-again:
-	case <-deadline:
-		return true
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// stale is how long after the end of its newest fragment a live stream is
-// taken for one that has only just come back.
-const stale = 15 * time.Second
-
-// expecting reports whether a fragment is to be waited for.
-func (p *Packager) expecting(info archive.StreamInfo, s *shared, r *Request) bool {
-	live := info.Recording || p.o.Live != nil && p.o.Live(info.Name)
-	if !live {
-		return false
-	}
-	if s.t == nil || s.t.closed() == 0 {
-		return r.Live || !s.ended && !r.Range.Start.After(p.o.Now())
-	}
-	last := &s.t.rows[s.t.closed()-1]
-	return r.Live && r.Kind == Multivariant && p.o.Now().Sub(time.Unix(0, last.server+last.duration)) > stale
-}
-
 // nothing is the error of a request that finds no fragment. It says where some
 // are.
 func (p *Packager) nothing(name fragments.StreamName, r *Request) error {
@@ -243,7 +159,7 @@ func (p *Packager) update(ctx context.Context, name fragments.StreamName, s *sha
 		fresh = true // retention has come by
 	}
 	if fresh {
-		s.t, s.born, s.ended, s.vod = p.newTimeline(name, r), born, false, false
+		s.t, s.born, s.made, s.ended, s.vod = p.newTimeline(name, r), born, info.Created, false, false
 	}
 	if !s.ended {
 		// Whether it has ended is asked before reading: what comes in between is
@@ -321,7 +237,7 @@ func (p *Packager) readFirst(ctx context.Context, name fragments.StreamName, t *
 			return err
 		}
 		if len(t.rows) == 0 {
-			p.begin(t, e, info, r)
+			p.begin(t, info, r)
 		}
 		if err := p.take(t, e); err != nil {
 			return err
@@ -330,19 +246,29 @@ func (p *Packager) readFirst(ctx context.Context, name fragments.StreamName, t *
 	return nil
 }
 
-// begin numbers the first row. A range counts from 0, as its first row is
-// always the same. A live timeline counts tenths of seconds since the stream
-// was created, which pass faster than fragments: should the cache be lost, the
-// numbers go on above those that players have seen.
-func (p *Packager) begin(t *timeline, e *archive.Entry, info archive.StreamInfo, r *Request) {
-	if r.Live {
-		t.seq = max(0, int64(e.Server.Time().Sub(info.Created)/(100*time.Millisecond)))
-		t.discSeq = t.seq
-	}
+// begin prepares for the first row. A range counts its rows from 0, as the first
+// one is always the same; a live timeline is numbered when it has its first rows.
+func (p *Packager) begin(t *timeline, info archive.StreamInfo, r *Request) {
 	if !r.Live && p.hasEnded(info, r.Range) {
 		return
 	}
 	t.target = 2 // room for the second fragment, should the first one be short
+}
+
+// number gives the newest row of a live timeline that is new the tenths of
+// seconds since the stream was created, which pass faster than fragments: should
+// the timeline be lost, the numbers of the next one go on above those that
+// players have seen, even where the rows between are fewer by then.
+// Discontinuities are numbered by units of ten minutes: hls.js walks an array up
+// to the number at each reload, five times a second with parts, and puts numbers
+// that go back right by the segments that it knows.
+func (t *timeline) number(created time.Time) {
+	if len(t.rows) == 0 {
+		return
+	}
+	age := time.Unix(0, t.rows[len(t.rows)-1].server).Sub(created)
+	t.seq = max(0, int64(age/(100*time.Millisecond))-int64(len(t.rows)-1))
+	t.discSeq = max(0, int64(age/(10*time.Minute)))
 }
 
 func (p *Packager) take(t *timeline, e *archive.Entry) error {

@@ -303,10 +303,6 @@ func (t *timeline) lead(l *line, r *row) {
 		from, least = r.start, int64(reordering)
 	}
 	hole := c.start - from
-	if pinned, ok := t.pin.lead(r.number, l.id); ok {
-		c.start, c.duration, c.lead = c.start-pinned, c.duration+pinned, pinned
-		return
-	}
 	if !l.configs[l.current].fill || hole <= least || hole > int64(maxJoin) || from < 0 {
 		return
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/playback"
 	"github.com/kineweir/kineweir/playback/image"
 	"github.com/kineweir/kineweir/playback/playbacktest"
 )
@@ -39,7 +41,6 @@ var codings = []struct {
 	{"H265", "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=40:min-keyint=40:scenecut=0:bframes=3:open-gop=0 -tag:v hvc1", 40},
 	{"VP9", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 40", 40},
 	{"AV1", "-c:v libsvtav1 -preset 12 -g 40", 40},
-	{"VP8", "-c:v libvpx -deadline realtime -cpu-used 8 -g 40 -f webm", 40},
 }
 
 var media = struct {
@@ -63,10 +64,15 @@ func encode(tb testing.TB, args string) playbacktest.Media {
 // record is an archive with one stream, "front", that has the clock from start on.
 func record(tb testing.TB, args string) *playbacktest.Archive {
 	tb.Helper()
+	return recordVideo(tb, clock+args)
+}
+
+func recordVideo(tb testing.TB, args string) *playbacktest.Archive {
+	tb.Helper()
 	a := playbacktest.New()
 	a.Create("front", created)
 	c := playbacktest.Cutter{Created: created, Start: start, Lag: time.Hour}
-	for _, f := range c.Cut(tb, encode(tb, clock+args)) {
+	for _, f := range c.Cut(tb, encode(tb, args)) {
 		f.AddTo(a, "front")
 	}
 	return a
@@ -128,27 +134,39 @@ func picture(tb testing.TB, m *image.Maker, r image.Request) *image.Picture {
 	return p
 }
 
-// TestRightFrame asks for instants all over the video.
+// TestRightFrame asks for every frame, and for instants between frames.
 func TestRightFrame(t *testing.T) {
 	for _, c := range codings {
-		if c.name == "VP8" {
-			continue
-		}
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			m := newMaker(t, record(t, c.args), image.Options{})
-			for _, want := range []int{0, 1, 2, 5, 38, 39, 40, 41, 43, 79, 80, 98, 99} {
-				for _, within := range []float64{0, 0.5, 0.99} {
-					if within != 0 && want%3 != 0 {
-						continue
+			for _, exact := range []bool{true, false} {
+				n := 0
+				r := image.Request{Exact: exact, Format: image.PNG}
+				for p, err := range m.Pictures(context.Background(), "front", playback.Range{Start: at(0.25), End: at(frames)}, frameTime, r) {
+					if err != nil {
+						t.Fatal(err)
 					}
-					p := picture(t, m, image.Request{Time: at(float64(want) + within), Exact: true, Format: image.PNG})
-					check(t, fmt.Sprintf("exact %d + %v", want, within), p, want, c.keyEvery)
+					want := n
+					if !exact {
+						want -= n % c.keyEvery
+					}
+					check(t, fmt.Sprintf("exact %v, frame %d", exact, n), p, want, c.keyEvery)
+					if !p.Asked.Equal(at(float64(n) + 0.25)) {
+						t.Errorf("asked for %v, want %v", p.Asked, at(float64(n)+0.25))
+					}
+					n++
 				}
-				if want%2 == 0 {
-					key := want - want%c.keyEvery
-					check(t, fmt.Sprintf("key frame before %d", want), picture(t, m, image.Request{Time: at(float64(want))}), key, c.keyEvery)
+				if n != frames {
+					t.Errorf("%d pictures, want %d", n, frames)
 				}
 			}
+			for _, want := range []float64{0, 0.99, 39.99, 43, 99.9} {
+				p := picture(t, m, image.Request{Time: at(want), Exact: true})
+				check(t, fmt.Sprintf("alone, %v", want), p, int(want), c.keyEvery)
+			}
+			p := picture(t, m, image.Request{Time: at(77).Add(time.Hour), Clock: fragments.ByServer})
+			check(t, "by server time", p, 77-77%c.keyEvery, c.keyEvery)
 		})
 	}
 }

@@ -139,26 +139,41 @@ func (f *finder) cut(s *strip, at int) *shot {
 	return nil
 }
 
-// cutEarlier looks for the key frame before the chain: of a frame that is shown
-// before the key frame it is stored after.
+// lookEarlier is how many groups of pictures are looked through for a key frame
+// that the groups of the leading track do not begin with: that of another track,
+// or of a frame that is shown before the key frame it is stored after.
+const lookEarlier = 4
+
+// earlier returns the fragments just before e, from one on that the leading
+// track can be decoded from.
+func (f *finder) earlier(e *archive.Entry) ([]*archive.Entry, error) {
+	from := playback.Stamp(e, f.r.Clock)
+	found, err := f.fragments(from.Add(-held), from, e.Number)
+	return slices.DeleteFunc(found, func(x *archive.Entry) bool { return !x.Number.Less(e.Number) }), err
+}
+
+// cutEarlier looks for the key frame before the chain.
 func (f *finder) cutEarlier(chain []*archive.Entry, target frame) (*shot, error) {
-	from := playback.Stamp(chain[0], f.r.Clock)
-	earlier, err := f.fragments(from.Add(-held), from, chain[len(chain)-1].Number)
-	if err != nil || len(earlier) == 0 || !earlier[0].Number.Less(chain[0].Number) {
-		return nil, err
-	}
-	f.bytes = 0
-	s := &strip{tracks: map[fragments.Number]*fragments.Track{}}
-	earlier = slices.DeleteFunc(earlier, func(e *archive.Entry) bool { return !e.Number.Less(chain[0].Number) })
-	for _, e := range append(earlier, chain...) {
-		if err := f.append(s, e); err != nil {
+	for range lookEarlier {
+		more, err := f.earlier(chain[0])
+		if err != nil || len(more) == 0 {
 			return nil, err
 		}
-		for k := range s.frames {
-			if s.frames[k].number == target.number && s.frames[k].pts == target.pts {
-				s.frames[k].time = target.time
-				return f.cut(s, k), nil
+		chain = append(more, chain...)
+		f.bytes = 0
+		s := &strip{tracks: map[fragments.Number]*fragments.Track{}}
+		for _, e := range chain {
+			if err := f.append(s, e); err != nil {
+				return nil, err
 			}
+		}
+		at := slices.IndexFunc(s.frames, func(fr frame) bool { return fr.number == target.number && fr.pts == target.pts })
+		if at < 0 {
+			return nil, nil
+		}
+		s.frames[at].time = target.time
+		if shot := f.cut(s, at); shot != nil {
+			return shot, nil
 		}
 	}
 	return nil, nil

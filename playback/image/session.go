@@ -240,12 +240,7 @@ func (s *session) put(au *fragments.AccessUnit) error {
 		if f := s.w.o.FPS; f > 0 && float64(since-s.lastKey) < watchScale/f*0.99 {
 			return nil
 		}
-		// One more than it holds back, for the reader of the file looks at the next
-		// before it gives the last.
-		again = 1 + min(max(s.track.Reorder, 0), 16)
-		if s.track.Reorder < 0 && (s.track.Codec == fragments.H264 || s.track.Codec == fragments.H265) {
-			again = 3
-		}
+		again = repeats(s.track)
 	}
 	if au.Key {
 		s.lastKey = since
@@ -266,6 +261,20 @@ func (s *session) put(au *fragments.AccessUnit) error {
 	}
 	s.fed.Add(1)
 	return s.write(s.buf)
+}
+
+// repeats returns how often a key frame is fed once more so that its picture
+// comes out before the next one is there: once, for the reader of the file looks
+// at the next before it gives the last; as often as the decoder holds frames
+// back; and where frames may hold several, once for the search for them.
+func repeats(t *fragments.Track) int {
+	switch {
+	case t.Codec != fragments.H264 && t.Codec != fragments.H265:
+		return 2
+	case t.Reorder < 0:
+		return 3 // what most encoders reorder
+	}
+	return 1 + min(t.Reorder, 16)
 }
 
 // write writes to the process, which must not let it wait for ever.

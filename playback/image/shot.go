@@ -152,23 +152,38 @@ func (f *finder) run(e *archive.Entry) int {
 
 // keyFrame finds the last key frame at or before the instant.
 func (f *finder) keyFrame(chain []*archive.Entry) (*shot, error) {
-	for i := len(chain) - 1; i >= 0; i-- {
-		frames, track, err := f.load(chain[i])
-		if err != nil {
-			return nil, err
-		}
-		best := -1
-		for k := range frames {
-			if fr := &frames[k]; fr.key && !fr.at(f.r.Clock).After(f.t) && (best < 0 || !fr.at(f.r.Clock).Before(frames[best].at(f.r.Clock))) {
-				best = k
+	last := chain
+	for try := 0; len(chain) > 0 && try <= lookEarlier; try++ {
+		for i := len(chain) - 1; i >= 0; i-- {
+			if s, err := f.keyOf(chain[i]); s != nil || err != nil {
+				return s, err
 			}
 		}
-		if best >= 0 {
-			return &shot{track: track, stored: true, frames: frames[best : best+1], time: frames[best].time}, nil
+		var err error
+		if chain, err = f.earlier(chain[0]); err != nil {
+			return nil, err
 		}
-		f.bytes = 0
 	}
-	return nil, f.noKey(chain)
+	return nil, f.noKey(last)
+}
+
+// keyOf finds the last key frame of a fragment at or before the instant.
+func (f *finder) keyOf(e *archive.Entry) (*shot, error) {
+	f.bytes = 0
+	frames, track, err := f.load(e)
+	if err != nil {
+		return nil, err
+	}
+	best := -1
+	for k := range frames {
+		if fr := &frames[k]; fr.key && !fr.at(f.r.Clock).After(f.t) && (best < 0 || !fr.at(f.r.Clock).Before(frames[best].at(f.r.Clock))) {
+			best = k
+		}
+	}
+	if best < 0 {
+		return nil, nil
+	}
+	return &shot{track: track, stored: true, frames: frames[best : best+1], time: frames[best].time}, nil
 }
 
 func (f *finder) noKey(chain []*archive.Entry) error {

@@ -20,7 +20,7 @@ func units(tb testing.TB, args string) (u []*fragments.AccessUnit) {
 	for _, s := range m.Samples {
 		pts := dts + int64(s.Offset)
 		u = append(u, &fragments.AccessUnit{
-			Track: m.Track, PTS: pts, DTS: fragments.NoDTS, Key: s.Key, Payload: s.Payload,
+			Track: m.Track, PTS: pts, DTS: dts, Key: s.Key, Payload: s.Payload,
 			Capture: fragments.ProducerTime(created.Add(start + time.Duration(pts-int64(m.Samples[0].Offset))*time.Second/time.Duration(m.Track.TimeScale))),
 		})
 		dts += int64(s.Duration)
@@ -63,9 +63,6 @@ func shownBy(f *image.Frame) int {
 
 func TestWatch(t *testing.T) {
 	for _, c := range codings {
-		if c.name == "VP8" {
-			continue
-		}
 		for _, o := range []image.WatchOptions{{Width: 64, Height: 32}, {Width: 64, Height: 32, FPS: 5, Color: true}, {Width: 64, Height: 32, KeysOnly: true}} {
 			name := c.name
 			switch {
@@ -116,5 +113,35 @@ func TestWatch(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestWatchKeysAtOnce sees a key frame come out while nothing comes after it.
+func TestWatchKeysAtOnce(t *testing.T) {
+	for _, c := range codings {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			hub := live.New()
+			m := newMaker(t, playbacktest.New(), image.Options{Hub: hub})
+			u := units(t, c.args)
+			p := hub.Publish("front", []*fragments.Track{u[0].Track})
+			defer p.Close()
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			p.Write(u[0])
+			want := 0
+			for f, err := range m.Watch(ctx, "front", image.WatchOptions{Width: 64, Height: 32, KeysOnly: true}) {
+				if err != nil {
+					t.Fatalf("waiting for frame %d: %v", want, err)
+				}
+				if n := shownBy(f); n != want {
+					t.Fatalf("frame %d, want %d", n, want)
+				}
+				if want += c.keyEvery; want >= frames {
+					return
+				}
+				p.Write(u[want])
+			}
+		})
 	}
 }

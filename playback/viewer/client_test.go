@@ -54,10 +54,10 @@ type clientOptions struct {
 	engine       webrtc.SettingEngine
 	media        func(*webrtc.MediaEngine) // default: the library's codecs
 	interceptors func(*interceptor.Registry)
+	config       webrtc.Configuration
 	room         int // units that wait to be read; given: the caller closes the connection
 	noAudio      bool
 	noVideo      bool
-	decoders     map[string]decoder // by media type, instead of the usual ones
 }
 
 // decoder makes payloads out of packets; nil until one is complete.
@@ -105,7 +105,7 @@ func newClient(t testing.TB, o clientOptions) *client {
 		o.interceptors(reg)
 	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(reg), webrtc.WithSettingEngine(o.engine))
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := api.NewPeerConnection(o.config)
 	must(t, err)
 	if o.room == 0 {
 		o.room = 4096
@@ -123,7 +123,7 @@ func newClient(t testing.TB, o clientOptions) *client {
 	}
 	pc.OnTrack(func(tr *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 		go c.readReports(r)
-		c.read(tr, o.decoders)
+		c.read(tr)
 		if tr.Kind() == webrtc.RTPCodecTypeAudio {
 			close(c.audio)
 		}
@@ -176,33 +176,52 @@ func (c *client) readReports(r *webrtc.RTPReceiver) {
 	}
 }
 
-func (c *client) read(tr *webrtc.TrackRemote, decoders map[string]decoder) {
-	out := c.video
+func (c *client) read(tr *webrtc.TrackRemote) {
+	var out chan<- got = c.video
 	if tr.Kind() == webrtc.RTPCodecTypeAudio {
 		out = c.audio
 	}
-	decode := decoders[tr.Codec().MimeType]
-	if decode == nil {
-		decode = decoderOf(c.t, tr.Codec().MimeType)
-	}
+	decode := decoderOf(c.t, tr.Codec().MimeType)
+	late := map[uint16]*rtp.Packet{} // packets that wait for one that was lost
+	want, begun := uint16(0), false
 	for {
 		p, _, err := tr.ReadRTP()
 		if err != nil {
 			return
 		}
-		if out == c.video {
-			c.mu.Lock()
-			c.packets = append(c.packets, &rtp.Packet{Header: p.Header.Clone()})
-			c.mu.Unlock()
+		if !begun {
+			want, begun = p.SequenceNumber, true
 		}
-		payload, err := decode(p)
-		if err != nil || payload == nil {
-			continue
+		late[p.SequenceNumber] = p
+		for p := late[want]; p != nil; p = late[want] {
+			delete(late, want)
+			want++
+			c.take(p, decode, out)
 		}
-		select {
-		case out <- got{p.Timestamp, payload, time.Now()}:
-		default:
-		}
+	}
+}
+
+// source returns the SSRC of video, of which something has come.
+func (c *client) source() uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.packets[0].SSRC
+}
+
+// take decodes the next packet of a track.
+func (c *client) take(p *rtp.Packet, decode decoder, out chan<- got) {
+	if out == (chan<- got)(c.video) {
+		c.mu.Lock()
+		c.packets = append(c.packets, &rtp.Packet{Header: p.Header.Clone()})
+		c.mu.Unlock()
+	}
+	payload, err := decode(p)
+	if err != nil || payload == nil {
+		return
+	}
+	select {
+	case out <- got{p.Timestamp, payload, time.Now()}:
+	default:
 	}
 }
 

@@ -34,7 +34,8 @@ type feed struct {
 	log  *slog.Logger
 	now  func() time.Time
 	// started is when the feed was; units that arrived before are of the cache.
-	started time.Time
+	started  time.Time
+	patience time.Duration // with a publisher that has gone
 
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has ended
@@ -67,10 +68,10 @@ func index(k fragments.Kind) int {
 	return 0
 }
 
-func newFeed(hub *live.Hub, name fragments.StreamName, log *slog.Logger, now func() time.Time) *feed {
+func newFeed(s *Server, name fragments.StreamName) *feed {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &feed{
-		hub: hub, name: name, log: log, now: now, started: time.Now(), cancel: cancel,
+		hub: s.o.Hub, name: name, log: s.o.Log, now: s.o.Now, started: time.Now(), patience: s.patience, cancel: cancel,
 		done: make(chan struct{}), ready: make(chan struct{}), keyPos: -1, viewers: map[*Connection]struct{}{},
 	}
 	go f.run(ctx)
@@ -92,7 +93,7 @@ func (f *feed) run(ctx context.Context) {
 
 func (f *feed) follow(ctx context.Context) error {
 	for round := 0; ; round++ {
-		wait, cancel := context.WithTimeout(ctx, returnWait)
+		wait, cancel := context.WithTimeout(ctx, f.patience)
 		_, err := f.hub.Wait(wait, f.name)
 		cancel()
 		switch {

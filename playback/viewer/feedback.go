@@ -130,7 +130,7 @@ func (c *Connection) answer(now time.Time) {
 // negotiated (RFC 4588 section 4), else as it was.
 func (c *Connection) repeat(l *leg, b *binding, seq uint16, now time.Time) {
 	r, i := l.past.find(seq)
-	if r == nil || !c.link.spend() {
+	if r == nil || !c.link.repeat(seq, now) {
 		return
 	}
 	p := &r.unit.packets[i]

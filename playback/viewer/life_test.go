@@ -11,6 +11,8 @@ import (
 
 	"github.com/pion/rtcp"
 
+	"github.com/pion/webrtc/v4"
+
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/live"
 )
@@ -108,8 +110,15 @@ func TestViewerHangsUp(t *testing.T) {
 }
 
 func TestPublisherIsReplaced(t *testing.T) {
+	for _, origin := range []int64{0, 100000} {
+		testReplaced(t, origin)
+	}
+}
+
+func testReplaced(t *testing.T, origin int64) {
 	hub := live.New()
 	cam := newCamera(hub, "cam")
+	cam.n = 1000 * cam.gop
 	cam.frame()
 	cam.frame()
 	s := newServer(t, Options{Hub: hub})
@@ -118,7 +127,7 @@ func TestPublisherIsReplaced(t *testing.T) {
 	before := next(t, c.video)
 	cam.pub.Close()
 	again := newCamera(hub, "cam")
-	again.n = 1000 * again.gop // another origin of its time
+	again.n = origin
 	key := again.frame()
 	g := next(t, c.video)
 	if !same(g.payload, key.Payload) {
@@ -172,29 +181,44 @@ func TestResolutionChanges(t *testing.T) {
 	}
 }
 
+type bFrame struct {
+	head byte
+	pts  int64
+}
+
+// steady returns frames in order.
+func steady(head byte, from, n int64) (list []bFrame) {
+	for i := range n {
+		list = append(list, bFrame{head, from + i})
+	}
+	return list
+}
+
 // TestBFrames has rows of frames as "type PTS", in order of decoding.
 func TestBFrames(t *testing.T) {
 	const i, p, b, ref = 0x65, 0x41, 0x01, 0x21
-	type frame struct {
-		head byte
-		pts  int64
-	}
+	type frame = bFrame
 	for _, row := range []struct {
-		name   string
-		frames []frame
-		passed int
-		left   string
-		refuse bool
+		name    string
+		frames  []frame
+		reorder int
+		passed  int
+		left    string
+		refuse  bool
 	}{
-		{"none", []frame{{i, 0}, {p, 1}, {p, 2}, {p, 3}, {p, 4}, {p, 5}}, 6, "", false},
-		{"layers in order", []frame{{i, 0}, {b, 1}, {p, 2}, {b, 3}, {p, 4}, {b, 5}}, 6, "", false},
-		{"two between", []frame{{i, 0}, {p, 3}, {b, 1}, {b, 2}, {p, 6}, {b, 4}, {b, 5}}, 3, "4 of 7 frames", false},
-		{"pyramid", []frame{{i, 0}, {p, 4}, {ref, 2}, {b, 1}, {b, 3}}, 0, "", true},
+		{"none", []frame{{i, 0}, {p, 1}, {p, 2}, {p, 3}, {p, 4}, {p, 5}}, -1, 6, "", false},
+		{"layers in order", []frame{{i, 0}, {b, 1}, {p, 2}, {b, 3}, {p, 4}, {b, 5}}, -1, 6, "", false},
+		{"two between", []frame{{i, 0}, {p, 3}, {b, 1}, {b, 2}, {p, 6}, {b, 4}, {b, 5}}, -1, 3, "4 of 7 frames", false},
+		{"two between, as the stream says", []frame{{i, 0}, {p, 3}, {b, 1}, {b, 2}, {p, 6}, {b, 4}, {b, 5}}, 1, 3, "4 of 7 frames", false},
+		{"pyramid", []frame{{i, 0}, {p, 4}, {ref, 2}, {b, 1}, {b, 3}, {p, 8}, {ref, 6}, {b, 5}, {b, 7}}, -1, 0, "", true},
+		{"pyramid, as the stream says", []frame{{i, 0}, {p, 4}, {ref, 2}, {b, 1}, {b, 3}}, 2, 0, "", true},
+		{"a clock that stumbles, of a stream without B-frames", []frame{{i, 0}, {p, 6}, {p, 4}, {p, 5}, {p, 3}, {p, 4}}, 0, 6, "", false},
+		{"a clock that stumbles once", append([]frame{{i, 0}, {p, 6}, {p, 2}}, steady(p, 3, 20)...), -1, 23, "", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			hub := live.New()
 			track := h264Track(1)
-			track.Reorder, track.Params = -1, [][]byte{unhex("674d001f"), pps}
+			track.Reorder, track.Params = row.reorder, [][]byte{unhex("674d001f"), pps}
 			cam := &camera{pub: hub.Publish("cam", []*fragments.Track{track})}
 			for _, f := range row.frames {
 				cam.write(&fragments.AccessUnit{Track: track, PTS: f.pts * 3600, DTS: fragments.NoDTS, Key: f.head == i, Payload: [][]byte{{f.head, byte(f.pts)}}})
@@ -209,13 +233,10 @@ func TestBFrames(t *testing.T) {
 				return
 			}
 			must(t, err)
-			last := -1
-			for range row.passed {
+			for n := range row.passed {
 				g := next(t, c.video)
-				if n := int(g.payload[0][1]); n <= last {
-					t.Fatalf("frame %d after frame %d", n, last)
-				} else {
-					last = n
+				if g.payload[0][0]&0x60 == 0 && row.left != "" {
+					t.Fatalf("frame %d is a B-frame", n)
 				}
 			}
 			if left := strings.Join(c.conn.LeftOut(), "\n"); !strings.Contains(left, row.left) || row.left == "" && left != "" {
@@ -352,21 +373,66 @@ func FuzzOffer(f *testing.F) {
 	f.Add(offerOf(section("video", "recvonly", "rtpmap:96 H264/90000", "fmtp:96 packetization-mode=1;profile-level-id=42e01f", "rtcp-fb:96 nack pli", "rtpmap:97 rtx/90000", "fmtp:97 apt=96")))
 	f.Add(offerOf(section("audio", "recvonly", "rtpmap:111 opus/48000/2"), section("video", "inactive")))
 	f.Add("v=0\r\n")
-	hub := live.New()
-	newCamera(hub, "cam").frame()
-	s, err := New(Options{Hub: hub, Engine: engine()})
-	if err != nil {
-		f.Fatal(err)
-	}
+	f.Add(offerOf(section("video", "sendrecv", "rtpmap:98 VP9/90000", "fmtp:98 profile-id=2", "rtpmap:45 AV1/90000", "rtpmap:49 H265/90000", "fmtp:49 profile-id=1")))
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := s.Open(context.Background(), "cam", text, "fuzz")
+		o, err := parseOffer(text)
+		var refused *RefusedError
 		if err != nil {
-			var refused *RefusedError
 			if !errors.As(err, &refused) {
 				t.Fatalf("error %v is no refusal", err)
 			}
 			return
 		}
-		c.Close(nil)
+		o.names()
+		for _, row := range carried {
+			tracks := [2]*fragments.Track{}
+			tracks[index(row.track.Kind())] = &row.track
+			legs, _, err := negotiate(o, tracks, nil)
+			if err != nil {
+				if !errors.As(err, &refused) || err.Error() == "" {
+					t.Fatalf("error %v is no refusal", err)
+				}
+				continue
+			}
+			if err := register(&webrtc.MediaEngine{}, legs); err != nil {
+				t.Fatalf("what was chosen of the offer cannot be answered: %v", err)
+			}
+		}
 	})
+}
+
+func TestStreamEnds(t *testing.T) {
+	hub := live.New()
+	cam := newCamera(hub, "cam")
+	cam.frame()
+	s := newServer(t, Options{Hub: hub})
+	s.patience = 20 * time.Millisecond
+	c := open(t, s, "cam", clientOptions{engine: engine()})
+	next(t, c.video)
+	cam.pub.Close()
+	select {
+	case <-c.conn.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the viewer is still there")
+	}
+	if !errors.Is(c.conn.Err(), live.ErrEnded) {
+		t.Fatalf("error %v, want ErrEnded", c.conn.Err())
+	}
+}
+
+// TestCloseWhileOpening closes the server while a viewer waits for parameters.
+func TestCloseWhileOpening(t *testing.T) {
+	hub := live.New()
+	hub.Publish("cam", []*fragments.Track{{ID: 1, Codec: fragments.H264, TimeScale: 90000}})
+	s := newServer(t, Options{Hub: hub})
+	failed := make(chan error, 1)
+	go func() {
+		_, err := s.Open(context.Background(), "cam", offerOf(section("video", "recvonly", "rtpmap:96 H264/90000", "fmtp:96 packetization-mode=1")), "test")
+		failed <- err
+	}()
+	until(t, "the viewer", func() bool { return s.Stats().Viewers["cam"] == 1 })
+	s.Close()
+	if err := <-failed; !errors.Is(err, errClosed) {
+		t.Fatalf("error %v, want errClosed", err)
+	}
 }

@@ -35,10 +35,11 @@ type link struct {
 	thin    bool      // key frames only
 	until   time.Time // then all frames are tried again
 	pause   time.Duration
-	ended   time.Time // when the latest thin spell ended
-	lossy   int       // reports of much loss running
-	narrow  int       // estimates below the stream's rate running
-	again   int       // half packets that may be sent again
+	ended   time.Time     // when the latest thin spell ended
+	lossy   int           // reports of much loss running
+	narrow  int           // estimates below the stream's rate running
+	again   int           // half packets that may be sent again
+	repeats [128]repeated // by sequence number
 	rewound time.Time
 	loss    uint8         // in the latest report
 	rtt     time.Duration // in the latest report
@@ -50,6 +51,38 @@ type link struct {
 
 // sentPackets earns retransmissions.
 func (l *link) sentPackets(n int) { l.again = min(l.again+n, 2*againBurst) }
+
+// repeated is a packet that was sent again.
+type repeated struct {
+	seq   uint16
+	times uint8
+	at    time.Time
+}
+
+// A packet is sent again so often at most, and not again before the one under
+// way can have arrived: some receivers go on asking for what came as a stream of
+// retransmissions.
+const (
+	againTimes = 8
+	againPause = 20 * time.Millisecond
+)
+
+// repeat reports whether the packet seq may be sent again.
+func (l *link) repeat(seq uint16, now time.Time) bool {
+	r := &l.repeats[int(seq)%len(l.repeats)]
+	switch {
+	case r.times == 0 || r.seq != seq:
+		if !l.spend() {
+			return false
+		}
+		*r = repeated{seq, 1, now}
+		return true
+	case r.times >= againTimes || now.Sub(r.at) < max(againPause, l.least/2) || !l.spend():
+		return false
+	}
+	r.times, r.at = r.times+1, now
+	return true
+}
 
 // spend reports whether a packet may be sent again.
 func (l *link) spend() bool {

@@ -17,11 +17,16 @@ type order struct {
 	highest byte  // H265: greatest temporal identifier
 	frames  int   // since the beginning
 	left    int   // of them left out
+	back    int   // frame of the latest step back to a frame that others refer to; 0: none
 }
 
 // enough is how many frames, in order of decoding, show whether a stream has
 // B-frames: encoders put at most three in a row by habit.
 const enough = 5
+
+// twice is within how many frames a second step back must come for the first not
+// to be taken for a stumble of the publisher's clock.
+const twice = 16
 
 // known reports whether enough was seen of a stream of t to tell.
 func (o *order) known(t *fragments.Track) bool {
@@ -31,7 +36,7 @@ func (o *order) known(t *fragments.Track) bool {
 	case t.Codec == fragments.H264 && len(t.Params) > 0 && len(t.Params[0]) > 1 && t.Params[0][1] == 66:
 		return true // Baseline has none
 	}
-	return o.left > 0 || o.frames >= enough
+	return o.frames >= enough && (o.back == 0 || o.frames > o.back+twice)
 }
 
 // pass reports whether au can be sent. The error says that the stream cannot be
@@ -51,10 +56,14 @@ func (o *order) pass(au *fragments.AccessUnit, joint bool) (bool, error) {
 		o.begun, o.newest = true, au.PTS
 		return true, nil
 	}
-	if au.PTS == o.newest || au.Key {
-		return true, nil // a publisher that repeats a time stamp, or steps back: not an order of frames
-	}
-	if !disposable {
+	switch {
+	case au.PTS == o.newest, au.Key, au.Track.Reorder == 0:
+		o.newest = au.PTS // no order of frames, but a clock that stumbles
+		return true, nil
+	case !disposable && au.Track.Reorder < 0 && (o.back == 0 || o.frames > o.back+twice):
+		o.newest, o.back = au.PTS, o.frames
+		return true, nil
+	case !disposable:
 		return false, &RefusedError{
 			Reason: fmt.Sprintf("video %s: it has B-frames that other frames refer to, which WebRTC cannot show; encode without B-frames (or without b-pyramid), or use LL-HLS", au.Track.Codec),
 			Stream: []string{string(au.Track.Codec)},

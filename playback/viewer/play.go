@@ -46,6 +46,7 @@ func (c *Connection) play() error {
 		case err != nil:
 			return err
 		case lost:
+			c.narrow("packets wait here for too long", c.server.o.Now())
 			c.skip()
 			continue
 		case n == 0:

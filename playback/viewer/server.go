@@ -37,10 +37,14 @@ type Options struct {
 // its parameters.
 const paramsWait = 3 * time.Second
 
+// errClosed is returned by Open once Close was called.
+var errClosed = errors.New("the server of viewers is closed")
+
 // Server knows the viewers and the feeds of the streams they watch. Its methods
 // may be called concurrently.
 type Server struct {
-	o Options
+	o        Options
+	patience time.Duration // with publishers that have gone
 
 	mu     sync.Mutex // guards the fields below
 	feeds  map[fragments.StreamName]*feed
@@ -67,7 +71,7 @@ func New(o Options) (*Server, error) {
 	// AES-GCM costs a third of what AES-CM with HMAC-SHA1 does where the
 	// processor knows AES, and 128 bits less than 256; all browsers offer both.
 	o.Engine.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
-	return &Server{o: o, feeds: map[fragments.StreamName]*feed{}, conns: map[*Connection]struct{}{}}, nil
+	return &Server{o: o, patience: returnWait, feeds: map[fragments.StreamName]*feed{}, conns: map[*Connection]struct{}{}}, nil
 }
 
 // Open makes a peer connection that will show the live stream name to the sender
@@ -93,6 +97,8 @@ func (s *Server) Open(ctx context.Context, name fragments.StreamName, offer, who
 	}
 	if err := s.prepare(ctx, c, o); err != nil {
 		s.leave(c)
+		c.cancel()
+		close(c.done)
 		return nil, err
 	}
 	s.mu.Lock()
@@ -115,6 +121,8 @@ func (s *Server) prepare(ctx context.Context, c *Connection, o *offer) error {
 			return err
 		}
 		return fmt.Errorf("stream %s: %w", c.name, live.ErrNotLive)
+	case <-c.ctx.Done():
+		return errClosed
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the parameters of stream %s: %w", c.name, ctx.Err())
 	}
@@ -133,14 +141,14 @@ func (s *Server) enter(c *Connection) error {
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
-		return errors.New("the server of viewers is closed")
+		return errClosed
 	case s.o.MaxViewers > 0 && len(s.conns) >= s.o.MaxViewers:
 		return ErrTooMany
 	}
 	f := s.feeds[c.name]
 	if f == nil || !f.join(c) {
 		// None, or one that has ended and whose viewers are about to leave it.
-		f = newFeed(s.o.Hub, c.name, s.o.Log, s.o.Now)
+		f = newFeed(s, c.name)
 		s.feeds[c.name] = f
 		f.join(c)
 	}

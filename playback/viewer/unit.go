@@ -31,6 +31,7 @@ type packet struct {
 type timeline struct {
 	clock   int64 // RTP ticks per second
 	begun   bool
+	renewed bool  // the next unit is the first of another publisher
 	origin  int64 // ticks that are time stamp 0
 	last    int64 // ticks of the newest unit
 	arrival fragments.ServerTimestamp
@@ -62,6 +63,8 @@ func (t *timeline) stamp(au *fragments.AccessUnit) (ts uint32, joint bool) {
 		}
 	}
 	t.last, t.arrival = now, au.Arrival
+	joint = joint || t.renewed
+	t.renewed = false
 	return uint32(now - t.origin), joint
 }
 
@@ -75,6 +78,7 @@ func (t *timeline) renew(au *fragments.AccessUnit) {
 	t.begun = false
 	t.stamp(au)
 	t.origin = t.last - was - passed
+	t.renewed = true
 }
 
 func (t *timeline) ticks(d time.Duration) int64 {

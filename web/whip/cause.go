@@ -97,8 +97,12 @@ func diagnose(x *sample, sent []candidate) (c cause, what, hint string) {
 	case len(sent)+len(x.remote) == 0:
 		return causeSilent, "the client told no candidates, and nothing of it arrived", reach(x, ports)
 	case len(sent) > 0 && !slices.ContainsFunc(sent, func(c candidate) bool { return !isName(c) || resolved(x, c) }):
-		return causeNames, "the client told only names (" + sent[0].address + ") that this server cannot resolve, and nothing of it arrived",
-			reach(x, ports) + "; or set webrtc.mdns: resolve, where both are on one network; browsers tell addresses instead of names to pages that may use the camera"
+		hint = reach(x, ports)
+		if !x.resolves {
+			hint += "; or set webrtc.mdns: resolve, where both are on one network"
+		}
+		return causeNames, "the client told only names (" + sent[0].address + ") that do not resolve here, and nothing of it arrived",
+			hint + "; browsers tell addresses instead of names to pages that may use the camera"
 	case len(x.pairs) == 0:
 		return causeNoPair, "no candidate of the client fits one of this server: they differ in IPv4 and IPv6, or in UDP and TCP", reach(x, ports)
 	}
@@ -107,6 +111,9 @@ func diagnose(x *sample, sent []candidate) (c cause, what, hint string) {
 
 // reach says how to have clients reach this server.
 func reach(x *sample, ports string) string {
+	if !slices.ContainsFunc(x.local, func(c candidate) bool { return !isName(c) }) {
+		return "this server tells names instead of addresses, which clients on other networks cannot resolve: set webrtc.mdns: resolve"
+	}
 	if !slices.ContainsFunc(x.local, func(c candidate) bool { return !strings.HasPrefix(c.address, "127.") && c.address != "::1" }) {
 		return "this server offers addresses of this machine alone: set webrtc.addr to one that the client reaches, such as :" + portOr(x.local, "8189")
 	}

@@ -25,6 +25,8 @@ func TestDiagnose(t *testing.T) {
 		{"no address", sample{}, there, causeNoLocal, "no address to offer", "webrtc.addr"},
 		{"silence", sample{local: here}, nil, causeSilent, "told no candidates", "open port 8189/udp and 8189/tcp towards this server"},
 		{"names", sample{local: here}, name, causeNames, "only names (0f2c.local)", "webrtc.mdns: resolve"},
+		{"names told", sample{local: name, pairs: []Pair{{Requests: 3}}}, there, causeUnreached, "none of 1 pairs", "this server tells names instead of addresses"},
+		{"names that are looked up", sample{local: here, resolves: true}, name, causeNames, "that do not resolve here", "towards this server; behind NAT set webrtc.advertise to the address that clients reach, or offer a relay (webrtc.turn); browsers"},
 		{"names resolved", sample{local: here, remote: there, pairs: []Pair{{Requests: 3}}}, []candidate{{1, "udp", "0f2c.local", 50000, "host", ""}}, causeUnreached, "none of 1 pairs", "open port"},
 		{"no pair", sample{local: here}, there, causeNoPair, "no candidate of the client fits", "open port"},
 		{"unreached", sample{local: here, pairs: []Pair{{Requests: 3}, {Requests: 4}}}, there, causeUnreached, "none of 2 pairs of candidates works: none of 7 checks was answered", "webrtc.advertise"},

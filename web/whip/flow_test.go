@@ -8,6 +8,7 @@ import (
 
 // TestPublish goes the whole way: offer, answer, media, end.
 func TestPublish(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	c := r.newClient(true, r.engine)
 	res := c.post("/whip/door", c.makeOffer())
@@ -36,6 +37,7 @@ func TestPublish(t *testing.T) {
 }
 
 func TestView(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.left = []string{"audio AAC: WebRTC does not carry it; use LL-HLS", "frames of type B"}
 	c := r.newClient(false, r.engine)

@@ -1,9 +1,13 @@
 package whip
 
 import (
+	"context"
 	"net/http"
+	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 )
@@ -34,6 +38,7 @@ func (r *rig) patch(path, etag, fragment string) (*http.Response, string) {
 // TestTrickle connects by candidates that come late: the client is not told
 // where the server is, so that only what it trickles can bring them together.
 func TestTrickle(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	c := r.newClient(true, r.engine)
 	offer := c.makeOffer()
@@ -53,6 +58,7 @@ func TestTrickle(t *testing.T) {
 
 // TestRestart restarts ICE twice while media flows.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	c := r.newClient(true, r.engine)
 	first := c.makeOffer()
@@ -114,6 +120,7 @@ func credentialSet(t *testing.T, sdp string) string {
 
 // TestFailedRestart wants a refused restart to leave the session as it was.
 func TestFailedRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	c := r.newClient(true, r.engine)
 	c.post("/whip/door", c.makeOffer())
@@ -133,5 +140,55 @@ func TestFailedRestart(t *testing.T) {
 	eventually(t, "media afterwards", func() bool { return conn.packets.Load() > before+10 })
 	if res, body := r.patch(c.location, c.etag, fragmentOf(t, c.offer, true)); res.StatusCode != http.StatusNoContent {
 		t.Errorf("the ETag changed: %s %s", res.Status, body)
+	}
+}
+
+// TestNames looks a name up that the client tells instead of its address. The
+// client is not told where the server is, so that nothing else can bring them
+// together.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	const name = "0f2c5a9e-0000-4000-8000-000000000001.local"
+	asked := make(chan string, 100)
+	r := newRig(t, func(o *Options) {
+		o.Resolve = func(ctx context.Context, name string) (netip.Addr, error) {
+			asked <- name
+			if strings.HasPrefix(name, "slow") {
+				<-ctx.Done()
+				return netip.Addr{}, ctx.Err()
+			}
+			return netip.MustParseAddr("127.0.0.1"), nil
+		}
+	})
+	c := r.newClient(true, r.engine)
+	offer := strings.ReplaceAll(c.makeOffer(), " 127.0.0.1 ", " "+name+" ")
+	res, answer := r.send("POST", "/whip/door", offer, "Content-Type", typeSDP)
+	if res.StatusCode != http.StatusCreated {
+		t.Fatal(res.Status, answer)
+	}
+	if err := c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: withoutCandidates(answer)}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "media at the server", func() bool { return r.conn().packets.Load() > 5 })
+	if got := <-asked; got != name {
+		t.Errorf("asked for %q", got)
+	}
+	// One that is still being asked for does not hold the end up, and there is a
+	// bound on how many are.
+	fragment := ""
+	for i := range maxNames + 10 {
+		fragment += "a=candidate:1 1 udp 1 slow" + string(rune('a'+i%26)) + ".local " + strconv.Itoa(1000+i) + " typ host\r\n"
+	}
+	if res, body := r.patch(res.Header.Get("Location"), res.Header.Get("ETag"), fragment); res.StatusCode != http.StatusNoContent {
+		t.Fatal(res.Status, body)
+	}
+	began := time.Now()
+	r.send("DELETE", res.Header.Get("Location"), "")
+	r.h.Close()
+	if took := time.Since(began); took >= resolveTimeout {
+		t.Errorf("the end took %s", took)
+	}
+	if n := len(asked); n > maxNames {
+		t.Errorf("%d names were asked for", n)
 	}
 }

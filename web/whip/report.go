@@ -56,6 +56,7 @@ type sample struct {
 	pairs         []Pair
 	state         webrtc.PeerConnectionState
 	ice           webrtc.ICEConnectionState
+	resolves      bool // names of clients are looked up here
 }
 
 // tells reports whether there is anything in it: a closed connection has

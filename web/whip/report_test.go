@@ -15,6 +15,7 @@ import (
 // TestReport reads the reports of sessions that cannot come to be connected, and
 // of one that is.
 func TestReport(t *testing.T) {
+	t.Parallel()
 	bogus := func(lines ...string) func(string) string {
 		return func(offer string) string {
 			for _, l := range lines {
@@ -76,6 +77,7 @@ func TestReportOfConnecting(t *testing.T) {
 }
 
 func TestReportOfConnected(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.left = []string{"audio"}
 	c := r.newClient(false, r.engine)
@@ -98,6 +100,7 @@ func TestReportOfConnected(t *testing.T) {
 
 // TestLost ends a session whose client has gone without a word.
 func TestLost(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(o *Options) { o.ConnectTimeout = time.Second })
 	r.engine.SetICETimeouts(300*time.Millisecond, 10*time.Second, 50*time.Millisecond)
 	c := r.newClient(true, r.engine)
@@ -124,6 +127,7 @@ func stopClient(t *testing.T, pc *webrtc.PeerConnection) {
 // TestClosed ends a session whose client closes the connection, and no error is
 // made of it.
 func TestClosed(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	c := r.newClient(true, r.engine)
 	c.post("/whip/door", c.makeOffer())

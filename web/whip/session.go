@@ -171,6 +171,7 @@ func (s *session) end(why error, w *watch) {
 	s.cancel()
 	s.conn.Close(reasonOf(why))
 	s.mu.Lock()
+	x.resolves = s.h.o.Resolve != nil
 	s.report = s.describe(x)
 	c := s.report.conclude(why, x, s.remote, w.connected)
 	s.endedAt = s.h.o.Now()

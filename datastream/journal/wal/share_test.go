@@ -19,8 +19,28 @@ import (
 // shared, through frames and pieces of memory that are small and entries larger
 // than both.
 func TestSharedPayloads(t *testing.T) {
+	t.Run("cached", func(t *testing.T) { testSharedPayloads(t, vfs.NewMemory(), 8<<10) })
+	t.Run("direct", func(t *testing.T) {
+		testSharedPayloads(t, directFS{idleFS{vfs.NewMemory()}, func([]byte, int64) {}}, 1<<20)
+	})
+}
+
+// idleFS lets others go on while it is asked for room: between the moment that a
+// frame takes no more entries and the one that it is padded.
+type idleFS struct{ vfs.FS }
+
+func (f idleFS) Free(dir string) (uint64, error) {
+	for range 50 {
+		runtime.Gosched()
+	}
+	return f.FS.Free(dir)
+}
+
+func testSharedPayloads(t *testing.T, fsys vfs.FS, frame int) {
 	const writers, each = 4, 600
-	l, err := Open("lane", Options{FS: vfs.NewMemory(), FrameBytes: 8 << 10, MaxFileBytes: 64 << 10, QueueBytes: 48 << 10, ReserveBytes: -1})
+	l, err := Open("lane", Options{
+		FS: fsys, FrameBytes: frame, DirectBytes: 1 << 10, MaxFileBytes: 8 * int64(frame), QueueBytes: 48 << 10, ReserveBytes: 1,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
