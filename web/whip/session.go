@@ -191,6 +191,19 @@ func (s *session) end(why error, w *watch) {
 	close(s.over)
 }
 
+// remains is what is remembered of a session that has ended: its report, without
+// the connection, which is large.
+func (s *session) remains() *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	over := make(chan struct{})
+	close(over)
+	return &session{
+		h: s.h, p: s.p, id: s.id, stream: s.stream, who: s.who, leftOut: s.leftOut, started: s.started, endedAt: s.endedAt,
+		over: over, etag: s.etag, report: s.report,
+	}
+}
+
 // reasonOf is what the maker of the connection is told: nothing when all went as
 // the client wanted.
 func reasonOf(why error) error {
