@@ -174,8 +174,8 @@ func (s *session) end(why error, w *watch) {
 	x.resolves = s.h.o.Resolve != nil
 	s.report = s.describe(x)
 	c := s.report.conclude(why, x, s.remote, w.connected)
-	s.endedAt = s.h.o.Now()
-	s.report.Ended = &s.endedAt
+	ended := s.h.o.Now() // of its own: the report outlives the session
+	s.endedAt, s.report.Ended = ended, &ended
 	r := s.report
 	s.mu.Unlock()
 	attrs := s.attrs("lasted", s.endedAt.Sub(s.started).Round(time.Millisecond))
