@@ -94,7 +94,7 @@ func (p *Packager) updateLive(ctx context.Context, name fragments.StreamName, s 
 		return nil
 	}
 	if fresh {
-		s.t, s.born, s.ended, s.vod = p.newTimeline(name, r), born, false, false
+		s.t, s.born, s.made, s.ended, s.vod = p.newTimeline(name, r), born, info.Created, false, false
 	}
 	s.t.retract()
 	if info.Last != nil && !s.t.reachedBy(state) {
@@ -102,6 +102,7 @@ func (p *Packager) updateLive(ctx context.Context, name fragments.StreamName, s 
 			s.t = nil
 			return err
 		}
+		state = p.recent(name) // it may have taken a while
 	}
 	if err := p.takeMemory(ctx, name, s.t, info, state); err != nil {
 		s.t = nil

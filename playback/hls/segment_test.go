@@ -20,7 +20,7 @@ import (
 
 var created = time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC)
 
-func newPackager(tb testing.TB, a *playbacktest.Archive, o hls.Options) *hls.Packager {
+func newPackager(tb testing.TB, a hls.Archive, o hls.Options) *hls.Packager {
 	tb.Helper()
 	p, err := hls.New(a, o)
 	if err != nil {

@@ -41,6 +41,7 @@ type shared struct {
 	mu    sync.Mutex // guards the fields below
 	t     *timeline
 	born  int64            // when the stream was created, Unix milliseconds
+	made  time.Time        // the same
 	kept  fragments.Number // the oldest fragment that is still there
 	ended bool             // nothing will be added
 	vod   bool             // it had ended when it was first asked for
@@ -243,7 +244,7 @@ func (p *Packager) update(ctx context.Context, name fragments.StreamName, s *sha
 		fresh = true // retention has come by
 	}
 	if fresh {
-		s.t, s.born, s.ended, s.vod = p.newTimeline(name, r), born, false, false
+		s.t, s.born, s.made, s.ended, s.vod = p.newTimeline(name, r), born, info.Created, false, false
 	}
 	if !s.ended {
 		// Whether it has ended is asked before reading: what comes in between is

@@ -29,6 +29,7 @@ export class Player extends EventTarget {
     on("waiting", () => { if (this.state === "playing") this.setState("waiting"); });
     on("ended", () => this.pageEnded());
     on("error", () => { if (!this.hls) this.fail("This video cannot be played", video.error?.message ?? ""); });
+    on("timeupdate", () => this.keepUp());
     on("timeupdate", () => { if (this.state === "waiting" && !video.paused && video.readyState >= 3) this.setState("playing"); });
   }
 
@@ -90,10 +91,10 @@ export class Player extends EventTarget {
       enableWorker: false, // fragmented MP4 needs no repacking, and a worker would need a looser content policy
       lowLatencyMode: this.mode === "live",
       startPosition: -1, // where EXT-X-START says, which in the past is the moment asked for; else the live edge
-      liveSyncDurationCount: 2,
+      liveSyncOnStallIncrease: 0.25,
+      maxLiveSyncPlaybackRate: 1, // keepUp does it
       backBufferLength: 60,
       maxBufferLength: this.mode === "live" ? 20 : 30,
-      maxLiveSyncPlaybackRate: this.mode === "live" ? 1.05 : 1,
       xhrSetup: (xhr, u) => { xhr.open("GET", u, true); xhr.setRequestHeader(consoleHeader, "1"); },
     });
     const { Events } = window.Hls;
@@ -104,6 +105,21 @@ export class Player extends EventTarget {
     hls.loadSource(url);
     hls.attachMedia(this.video);
     this.play();
+  }
+
+  // keepUp holds live playback as far behind as the server asks for: hls.js would
+  // never catch up on the last second, as it does so with a second of buffer only.
+  keepUp() {
+    const { hls, video } = this;
+    if (this.mode !== "live" || !this.details?.partTarget || video.paused || video.seeking) return;
+    const late = hls.latency - hls.targetLatency;
+    if (late > 4 && hls.liveSyncPosition > video.currentTime) {
+      video.currentTime = hls.liveSyncPosition;
+    } else if (late > 0.15) {
+      video.playbackRate = late > 1 ? 1.25 : 1.1;
+    } else if (late < 0.05 && video.playbackRate !== 1) {
+      video.playbackRate = 1;
+    }
   }
 
   unload() {
