@@ -75,7 +75,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 	figures := metrics.New(metrics.Options{
 		Extra: append([]func(*metrics.Writer){
 			metrics.RecordFigures(s.records.engine, s.records.store, s.records.lane), calls.Write,
-			metrics.ImageFigures(s.images.Stats),
+			metrics.ImageFigures(s.images.Stats), metrics.DetectorFigures(s.settings.list),
 		}, append(s.feedFigures(), s.rtcFigures()...)...),
 		Archive: s.archive, Bucket: s.bucket, Hub: s.hub, Publishers: metrics.PublishersOf(s.sessions),
 		Server: func() metrics.Server {
