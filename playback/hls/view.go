@@ -220,7 +220,7 @@ func (p *Packager) ReorderDelay(ctx context.Context, v *View, track, row int) (i
 	if t.Kind != fragments.KindVideo || c.Track.Reorder == 0 {
 		return 0, nil
 	}
-	if s := p.recent(v.Name); s != nil {
+	if s := p.recent(v.Name, anyBorn); s != nil {
 		if f := s.Find(n); f != nil && !f.Open && f.Run(t.ID) != nil {
 			delay, _, err := cmaf.ReorderDelay(f.Run(t.ID).Data())
 			return delay, err
