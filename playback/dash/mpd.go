@@ -36,7 +36,32 @@ const (
 	minDelay  = 4 * time.Second // some players look for news every 3 s only
 	maxLag    = 5 * time.Second
 	minUpdate = time.Second
+	recent    = 10 // rows that tell how long the next ones will be
 )
+
+// longest returns the length of the longest of the last n segments of a period.
+func (m *manifest) longest(p *period, n int) time.Duration {
+	d := time.Duration(0)
+	for _, t := range p.tracks {
+		cells := m.v.Tracks[t].Cells[max(p.from, p.to-n):p.to]
+		scale := m.v.Tracks[t].Configs[cells[0].Config].TimeScale
+		ticks := int64(0)
+		for i := range cells {
+			ticks = max(ticks, span(cells, i))
+		}
+		d = max(d, time.Duration(float64(ticks)/float64(scale)*1e9))
+	}
+	return d
+}
+
+// span returns how long cell i is told to be: up to where the next one begins, so
+// that the time line has neither holes nor overlaps.
+func span(cells []hls.ViewCell, i int) int64 {
+	if i+1 < len(cells) {
+		return max(cells[i+1].Start-cells[i].Start, 1)
+	}
+	return max(cells[i].Duration, 1)
+}
 
 // append writes the manifest.
 func (m *manifest) append(b []byte) []byte {
@@ -47,8 +72,12 @@ func (m *manifest) append(b []byte) []byte {
 	}
 	b = slices.Grow(b, size)
 	if !m.r.Live {
-		// The first row of a range is always the same.
-		m.origin = m.periods[0].at
+		// The first row of a range is always the same, but may be gone. What has
+		// ended begins at 0.
+		m.origin = time.Duration(v.Rows[0].Time.UnixNano())
+		if v.Ended {
+			m.origin = m.periods[0].at
+		}
 	}
 	b = append(b, `<?xml version="1.0" encoding="UTF-8"?>`+"\n"+
 		`<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-main:2011"`...)
@@ -72,19 +101,16 @@ func (m *manifest) append(b []byte) []byte {
 func (m *manifest) appendTimes(b []byte) []byte {
 	v := m.v
 	last := &m.periods[len(m.periods)-1]
-	longest := time.Duration(0)
-	for i := max(last.from, last.to-10); i < last.to; i++ {
-		longest = max(longest, v.Rows[i].Duration)
-	}
+	longest := m.longest(last, recent)
 	if v.Ended {
 		b = append(b, ` type="static"`...)
 		b = appendDuration(b, "mediaPresentationDuration", last.end(m)-m.origin)
 	} else {
 		newest := &v.Rows[last.to-1]
 		lag := newest.Arrival.Sub(time.Unix(0, int64(last.end(m)-newest.Duration)))
-		delay := max(delayRows*longest, minDelay) + min(max(lag, 0), maxLag).Round(100*time.Millisecond)
+		delay := (max(delayRows*longest, minDelay) + min(max(lag, 0), maxLag)).Round(100 * time.Millisecond)
 		b = append(b, ` type="dynamic"`...)
-		b = appendDuration(b, "minimumUpdatePeriod", max(longest.Round(time.Millisecond), minUpdate))
+		b = appendDuration(b, "minimumUpdatePeriod", max(longest.Round(100*time.Millisecond), minUpdate))
 		b = appendDuration(b, "suggestedPresentationDelay", delay)
 		if m.r.Live {
 			// What is older than the window is there where little has come since.
@@ -94,8 +120,12 @@ func (m *manifest) appendTimes(b []byte) []byte {
 		b = appendTime(b, "publishTime", time.Duration(newest.Arrival.Add(newest.Duration).UnixNano()))
 	}
 	b = appendTime(b, "availabilityStartTime", m.origin)
-	b = appendDuration(b, "maxSegmentDuration", v.Target)
-	b = appendDuration(b, "minBufferTime", max(longest.Round(time.Millisecond), time.Second))
+	all := time.Duration(0)
+	for i := range m.periods {
+		all = max(all, m.longest(&m.periods[i], len(v.Rows)))
+	}
+	b = appendDuration(b, "maxSegmentDuration", all)
+	b = appendDuration(b, "minBufferTime", max(longest.Round(100*time.Millisecond), time.Second))
 	return append(b, ">\n"...)
 }
 
@@ -113,7 +143,7 @@ func (m *manifest) appendLocation(b []byte) []byte {
 		q = append(strconv.AppendInt(append(q, "video="...), int64(m.r.Video), 10), '&')
 	}
 	b = append(b, "<Location>manifest.mpd?"...)
-	b = appendEscaped(b, m.r.AppendToken(q))
+	b = escapeFrom(append(b, m.r.AppendToken(q)...), len(b))
 	return append(b, "</Location>\n"...)
 }
 
@@ -150,15 +180,15 @@ func (m *manifest) appendSet(b []byte, p *period, track int, main bool) []byte {
 		b = append(b, ` startWithSAP="1"`...)
 	}
 	b = append(b, ">\n"...)
-	if main {
-		b = append(b, `<Role schemeIdUri="urn:mpeg:dash:role:2011" value="main"/>`+"\n"...)
-	} else {
-		b = append(b, `<Role schemeIdUri="urn:mpeg:dash:role:2011" value="alternate"/>`+"\n"...)
-	}
 	if t.Kind == fragments.KindAudio {
 		b = append(b, "<Label>Track "...)
 		b = append(strconv.AppendInt(b, int64(t.ID), 10), "</Label>\n"...)
 	}
+	role := "alternate"
+	if main {
+		role = "main"
+	}
+	b = append(append(append(b, `<Role schemeIdUri="urn:mpeg:dash:role:2011" value="`...), role...), "\"/>\n"...)
 	b = append(b, `<Representation id="`...)
 	b = strconv.AppendInt(b, int64(t.ID), 10)
 	b = append(append(append(b, `" mimeType="`...), kind...), `/mp4" codecs="`...)
@@ -223,17 +253,12 @@ func (m *manifest) appendSegments(b []byte, p *period, track, config int) []byte
 	// Rounded down: a picture is rather late by a tick than before its Period.
 	b = strconv.AppendInt(b, archive.Ticks(p.media, scale), 10)
 	b = append(b, "\">\n<Initialization sourceURL=\""...)
-	b = m.appendURL(b, func(b []byte) []byte { return m.v.AppendInit(b, track, config) })
+	b = escapeFrom(m.v.AppendInit(b, track, config), len(b))
 	b = append(b, "\"/>\n<SegmentTimeline>\n"...)
 	cells, at := t.Cells[p.from:p.to], int64(-1)
 	for i := range cells {
 		c := &cells[i]
-		// A time line without holes or overlaps: up to where the next one begins.
-		length := c.Duration
-		if i+1 < len(cells) {
-			length = cells[i+1].Start - c.Start
-		}
-		length = max(length, 1)
+		length := span(cells, i)
 		b = append(b, "<S"...)
 		if at != c.Start {
 			b = append(b, ` t="`...)
@@ -246,32 +271,18 @@ func (m *manifest) appendSegments(b []byte, p *period, track, config int) []byte
 	b = append(b, "</SegmentTimeline>\n"...)
 	for i := p.from; i < p.to; i++ {
 		b = append(b, `<SegmentURL media="`...)
-		b = m.appendURL(b, func(b []byte) []byte { return m.v.AppendSegment(b, track, i) })
+		b = escapeFrom(m.v.AppendSegment(b, track, i), len(b))
 		b = append(b, "\"/>\n"...)
 	}
 	return append(b, "</SegmentList>\n"...)
 }
 
-// appendURL appends a name as text of XML.
-func (m *manifest) appendURL(b []byte, name func([]byte) []byte) []byte {
-	from := len(b)
-	b = name(b)
+// escapeFrom escapes what a URL may have and XML may not, in all that follows from.
+func escapeFrom(b []byte, from int) []byte {
 	if bytes.IndexByte(b[from:], '&') < 0 {
 		return b
 	}
-	return appendEscaped(b[:from], bytes.Clone(b[from:]))
-}
-
-// appendEscaped escapes what a URL may have and XML may not.
-func appendEscaped(b, url []byte) []byte {
-	for _, c := range url {
-		if c == '&' {
-			b = append(b, "&amp;"...)
-		} else {
-			b = append(b, c)
-		}
-	}
-	return b
+	return append(b[:from], bytes.ReplaceAll(b[from:], []byte("&"), []byte("&amp;"))...)
 }
 
 // appendDuration writes an attribute of type xs:duration.

@@ -31,36 +31,51 @@ func (p *period) end(m *manifest) time.Duration {
 	return p.at + last.Start + p.shown + last.Duration - p.media
 }
 
-// periods divides the rows of m. The delay is how much later than it is decoded
+// periods divides the rows of m, and those before them, so that it does not depend
+// on who asks where a Period begins. The delay is how much later than it is decoded
 // the first picture of a row is shown.
 func (s *stream) periods(m *manifest, delay func(track, row int) time.Duration) (list []period) {
 	v := m.v
 	disc := v.Discontinuity
-	var tracks []int
+	before := -1 // the last row that somebody has
 	for i := range v.Rows {
 		if v.Rows[i].Discontinuity {
 			disc++
 		}
-		before := tracks
-		tracks = m.tracksOf(i)
-		if len(tracks) == 0 {
-			continue // nobody has the row any more
-		}
-		if n := len(list); n > 0 && !v.Rows[i].Discontinuity && slices.Equal(before, tracks) {
-			list[n-1].to = i + 1
+		if !m.has(i) {
 			continue
 		}
-		p := period{from: i, to: i + 1, tracks: tracks}
-		if lead := tracks[0]; v.Tracks[lead].Kind == fragments.KindVideo {
+		goesOn := before >= 0 && before == i-1 && !v.Rows[i].Discontinuity && m.alike(before, i)
+		before = i
+		if goesOn {
+			list[len(list)-1].to = i + 1
+			continue
+		}
+		p := period{from: i, to: i + 1, tracks: m.tracksOf(i)}
+		if lead := p.tracks[0]; v.Tracks[lead].Kind == fragments.KindVideo {
 			p.shown = delay(lead, m.independent(i, lead))
 		}
 		p.start = s.startOf(m, i, disc, p.shown, list)
 		list = append(list, p)
 	}
+	s.remember(list)
+	for len(list) > 0 && list[0].to <= v.From {
+		list = list[1:]
+	}
 	if len(list) > 0 {
-		s.remember(list)
+		list[0].from = max(list[0].from, v.From)
 	}
 	return list
+}
+
+// has reports whether anybody still has row i.
+func (m *manifest) has(i int) bool {
+	return slices.ContainsFunc(m.tracks, func(t int) bool { return !m.v.Tracks[t].Cells[i].Gap })
+}
+
+// alike reports whether two rows have the same tracks.
+func (m *manifest) alike(i, k int) bool {
+	return !slices.ContainsFunc(m.tracks, func(t int) bool { return m.v.Tracks[t].Cells[i].Gap != m.v.Tracks[t].Cells[k].Gap })
 }
 
 // tracksOf returns the tracks that row i has.
@@ -95,8 +110,9 @@ func (s *stream) startOf(m *manifest, i int, disc int64, shown time.Duration, be
 		}
 	}
 	p := start{sequence, disc, time.Duration(r.Time.UnixNano()), r.Start + shown}
-	if first := &m.v.First; i == 0 {
-		p = start{first.Sequence, disc, time.Duration(first.Time.UnixNano()), first.Start + shown}
+	if first := &m.v.Rows[0]; disc == m.v.Discontinuity && len(before) == 0 {
+		// What was before may have been deleted since.
+		p = start{m.v.Sequence, disc, time.Duration(first.Time.UnixNano()), first.Start + shown}
 	}
 	if len(before) == 0 {
 		return p

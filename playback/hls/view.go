@@ -25,10 +25,8 @@ type View struct {
 	Live    bool      // a live window; else a range
 	Ended   bool      // nothing will be added
 	Target  time.Duration
-	Window  time.Duration // live: how far back Rows reach
-	// First is where the stretch without a discontinuity begins that the first of
-	// Rows is in, or the oldest row of it that is still known.
-	First ViewFirst
+	Window  time.Duration // live: how far back Rows[From:] reach
+	From    int           // live: rows before it are known, but behind the window
 	// Sequence and Discontinuity number the first row; they go on over views.
 	Sequence, Discontinuity int64
 	Rows                    []ViewRow
@@ -37,13 +35,6 @@ type View struct {
 
 	born  int64
 	query []byte
-}
-
-// ViewFirst is a row that may not be in the view.
-type ViewFirst struct {
-	Sequence int64
-	Time     time.Time     // as ViewRow.Time
-	Start    time.Duration // as ViewRow.Start
 }
 
 // ViewRow is one segment of every track.
@@ -108,23 +99,23 @@ func (p *Packager) View(ctx context.Context, name fragments.StreamName, r Reques
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	from, to := s.view(p, &r)
+	shown, to := s.view(p, &r)
 	to = min(to, s.t.closed())
-	if from >= to {
+	from := shown
+	if r.Live {
+		from = 0
+	}
+	if shown >= to {
 		return nil, fmt.Errorf("stream %s: %w", name, ErrNothing)
 	}
 	v := &View{
 		Name: name, Created: s.made, Live: r.Live, Ended: s.ended, Target: time.Duration(s.t.target) * time.Second,
-		Sequence: s.t.seq + int64(from), Discontinuity: s.t.discAt(from), born: s.born, query: r.segmentQuery(),
+		Sequence: s.t.seq + int64(from), Discontinuity: s.t.discAt(from), From: shown - from, born: s.born, query: r.segmentQuery(),
 	}
 	if r.Live {
 		v.Window = cmp.Or(r.Window, p.o.Window)
 	}
-	first := from
-	for first > 0 && !s.t.rows[first].disc {
-		first--
-	}
-	v.First = ViewFirst{s.t.seq + int64(first), time.Unix(0, s.t.rows[first].stamp).UTC(), time.Duration(s.t.rows[first].start)}
+	v.Rows = make([]ViewRow, 0, to-from)
 	for i := from; i < to; i++ {
 		w := &s.t.rows[i]
 		v.Rows = append(v.Rows, ViewRow{
@@ -132,9 +123,9 @@ func (p *Packager) View(ctx context.Context, name fragments.StreamName, r Reques
 			Discontinuity: i > from && w.disc, Dependent: w.dependent, count: int(w.count),
 		})
 	}
-	offered := from
+	offered := shown
 	if r.Live {
-		offered = s.t.offered(from)
+		offered = s.t.offered(shown)
 	}
 	for _, l := range s.t.lines {
 		v.addLine(s, l, from, to, offered, r.Live)
@@ -156,7 +147,7 @@ func (v *View) addLine(s *shared, l *line, from, to, offered int, live bool) {
 		v.LeftOut = append(v.LeftOut, fmt.Sprintf("track %d left out: neither video nor audio", l.id))
 		return
 	}
-	t := ViewTrack{ID: l.id, Kind: l.kind}
+	t := ViewTrack{ID: l.id, Kind: l.kind, Cells: make([]ViewCell, 0, to-from)}
 	for i := range l.configs {
 		c := &l.configs[i]
 		t.Configs = append(t.Configs, ViewConfig{Hash: c.hash, Track: c.track, Codec: c.codec, TimeScale: c.timeScale()})
