@@ -227,7 +227,8 @@ func (f *Fragmenter) add(p placed) {
 			return
 		}
 		f.begin(p)
-	} else if f.mustCut(p, isLead, changed) {
+	} else if back := f.goesBack(p); back || f.mustCut(p, isLead, changed) {
+		f.broken = f.broken || back
 		end := int64(-1)
 		if isLead && !p.broken && !f.broken {
 			end = p.dts
@@ -262,16 +263,31 @@ func (f *Fragmenter) mustCut(p placed, isLead, changed bool) bool {
 	// Half a frame of tolerance: a group of pictures as long as MinDuration makes
 	// a fragment even where its time stamps waver.
 	half := ticksDuration(p.typical, int64(p.au.Track.TimeScale)) / 2
-	return isLead && p.au.Key && (f.cur.Dependent || elapsed+half >= f.o.MinDuration)
+	return isLead && p.au.Key && (f.cur.Dependent && f.run(p) != nil || elapsed+half >= f.o.MinDuration)
+}
+
+// goesBack reports whether p is decoded before what the open fragment has of its
+// track already: its time line has stepped back, ahead of the leading track's.
+func (f *Fragmenter) goesBack(p placed) bool {
+	r := f.run(p)
+	return r != nil && r.holding && p.dts <= r.hold.dts
+}
+
+// run returns what the open fragment has of the track of p, or nil.
+func (f *Fragmenter) run(p placed) *run {
+	for _, r := range f.runs {
+		if r.Track.ID == p.au.Track.ID {
+			return r
+		}
+	}
+	return nil
 }
 
 // elapsed returns how long the open fragment already is, by the track of p: the
 // times of another track may be anywhere.
 func (f *Fragmenter) elapsed(p placed) time.Duration {
-	for _, r := range f.runs {
-		if r.Track.ID == p.au.Track.ID {
-			return time.Duration(p.at) - ticksDuration(r.DecodeTime, int64(r.Track.TimeScale))
-		}
+	if r := f.run(p); r != nil {
+		return time.Duration(p.at) - ticksDuration(r.DecodeTime, int64(r.Track.TimeScale))
 	}
 	return 0
 }

@@ -17,7 +17,7 @@ func FuzzFragmenter(f *testing.F) {
 			{ID: 1, Codec: H264, TimeScale: 90000, Reorder: -1},
 			{ID: 2, Codec: AAC, TimeScale: 44100},
 		}
-		out := &counter{}
+		out := &counter{t: t}
 		fr := NewFragmenter(tracks, FragmenterOptions{Created: scriptEpoch, Encode: func(*Track, uint32, int64, []Sample) []byte { return nil }}, out)
 		pts, capture, n := int64(0), scriptEpoch.UnixNano(), 0
 		for ; len(data) >= 6; n++ {
@@ -50,14 +50,25 @@ func FuzzFragmenter(f *testing.F) {
 	})
 }
 
-type counter struct{ samples, parts int }
+type counter struct {
+	t              testing.TB
+	samples, parts int
+}
 
 func (c *counter) Begin(*Fragment) {}
 func (c *counter) Part(_ *Fragment, p *Part) {
 	c.samples += len(p.Samples)
 	c.parts++
 }
-func (c *counter) End(*Fragment) {}
+
+func (c *counter) End(f *Fragment) {
+	for _, r := range f.Runs {
+		const absurd = 1 << 50 // ticks, 397 years of 90 kHz; what is far beyond overflows
+		if r.DecodeTime < 0 || len(r.Parts) == 0 || r.Duration < 0 && r.Duration > -absurd && r.DecodeTime < absurd {
+			c.t.Errorf("track %d: run of %d ticks at %d, %d parts", r.Track.ID, r.Duration, r.DecodeTime, len(r.Parts))
+		}
+	}
+}
 
 // BenchmarkFragmenter cuts a minute of 25 fps video and 48 kHz sound per
 // iteration, without encoding.
@@ -72,7 +83,7 @@ push 2 from=0s n=2812 every=21.333333ms duration=1024 size=170`)
 	o.Encode = func(*Track, uint32, int64, []Sample) []byte { return nil }
 	b.ReportAllocs()
 	for b.Loop() {
-		fr := NewFragmenter(s.tracks, o, &counter{})
+		fr := NewFragmenter(s.tracks, o, &counter{t: b})
 		for _, au := range feed {
 			fr.Push(au)
 		}

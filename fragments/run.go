@@ -17,8 +17,8 @@ type run struct {
 
 // append adds p to the run of its track.
 func (f *Fragmenter) append(p placed, ts *trackState, isLead bool) {
-	i := slices.IndexFunc(f.runs, func(r *run) bool { return r.Track.ID == p.au.Track.ID })
-	if i < 0 {
+	r := f.run(p)
+	if r == nil {
 		if isLead {
 			// The first unit of the leading track decides what the fragment is.
 			f.cur.Dependent = !p.au.Key
@@ -28,7 +28,6 @@ func (f *Fragmenter) append(p placed, ts *trackState, isLead bool) {
 		f.curBytes += p.au.Size()
 		return
 	}
-	r := f.runs[i]
 	d := p.dts - r.hold.dts
 	usual := r.hold.usual()
 	gap := r.Track.Kind() != KindVideo && usual > 0 && d > 2*usual
