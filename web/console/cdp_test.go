@@ -43,6 +43,7 @@ type page struct {
 	mu       sync.Mutex // guards the fields below
 	troubles []string   // errors, exceptions and breaches of the content policy
 	requests []string   // URLs
+	deleted  []string   // likewise
 }
 
 // startBrowser starts Chromium for the length of the test.
@@ -213,7 +214,7 @@ func (p *page) event(method string, params json.RawMessage) {
 			Text      string
 			Exception struct{ Description string }
 		}
-		Request struct{ URL string }
+		Request struct{ URL, Method string }
 		Issue   struct{ Code string }
 	}
 	_ = json.Unmarshal(params, &e)
@@ -232,6 +233,9 @@ func (p *page) event(method string, params json.RawMessage) {
 		}
 	case "Network.requestWillBeSent":
 		p.requests = append(p.requests, e.Request.URL)
+		if e.Request.Method == "DELETE" {
+			p.deleted = append(p.deleted, e.Request.URL)
+		}
 	}
 }
 

@@ -327,6 +327,11 @@ func publishes(t *testing.T, br *browser, _ string) {
 		}
 	}
 	gone("stop")
+	p.mu.Lock()
+	if len(p.deleted) != 1 || !strings.HasPrefix(p.deleted[0], h.base+"/whip/desk/") {
+		t.Errorf("deleted %v", p.deleted)
+	}
+	p.mu.Unlock()
 
 	// Leaving the page stops it, too, and frees the camera.
 	p.eval(nil, "document.querySelector('.publish-form').requestSubmit()")
