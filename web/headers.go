@@ -20,7 +20,7 @@ func (o *origins) securityHeaders(h http.Header, kind Kind) {
 		h.Set("Content-Security-Policy", pagePolicy)
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		h.Set("Permissions-Policy", "camera=(self), microphone=(self), display-capture=(self), geolocation=()")
 	case Media:
 		// A sandbox would keep a browser from showing a clip opened by its URL.
 		if !o.open {

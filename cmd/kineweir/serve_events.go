@@ -236,10 +236,15 @@ func (s *settings) Delete(ctx context.Context, name fragments.StreamName) error 
 
 // Detectors implements api.Settings.
 func (s *settings) Detectors(name fragments.StreamName) []detect.Status {
+	return slices.DeleteFunc(s.list(), func(d detect.Status) bool { return d.Camera != name })
+}
+
+// list returns how all detectors fare.
+func (s *settings) list() []detect.Status {
 	if s.detectors == nil {
 		return nil
 	}
-	return slices.DeleteFunc(s.detectors.List(), func(d detect.Status) bool { return d.Camera != name })
+	return s.detectors.List()
 }
 
 // keeping tells which streams are recorded around events only.

@@ -122,7 +122,7 @@ func postKinesis(t *testing.T, l listening, operation, body string) {
 // a folder that was named for it in vain, and leaves nothing behind.
 func TestEphemeral(t *testing.T) {
 	for _, data := range []string{"", filepath.Join(t.TempDir(), "data")} {
-		set := []setting{{"ephemeral", "true", "test"}, {"http.addr", "127.0.0.1:0", "test"}, {"rtsp.addr", "", "test"}, {"rtsp.tls_addr", "", "test"}}
+		set := []setting{{"ephemeral", "true", "test"}, {"http.addr", "127.0.0.1:0", "test"}, {"rtsp.addr", "", "test"}, {"rtsp.tls_addr", "", "test"}, {"webrtc.addr", "", "test"}}
 		if data != "" {
 			set = append(set, setting{"data", data, "flag --data"})
 		}

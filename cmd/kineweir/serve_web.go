@@ -13,6 +13,7 @@ import (
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/cmaf"
 	"github.com/kineweir/kineweir/playback/clip"
+	"github.com/kineweir/kineweir/playback/dash"
 	"github.com/kineweir/kineweir/playback/hls"
 	"github.com/kineweir/kineweir/playback/image"
 	"github.com/kineweir/kineweir/web"
@@ -74,7 +75,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 	figures := metrics.New(metrics.Options{
 		Extra: append([]func(*metrics.Writer){
 			metrics.RecordFigures(s.records.engine, s.records.store, s.records.lane), calls.Write,
-			metrics.ImageFigures(s.images.Stats),
+			metrics.ImageFigures(s.images.Stats), metrics.DetectorFigures(s.settings.list),
 		}, append(s.feedFigures(), s.rtcFigures()...)...),
 		Archive: s.archive, Bucket: s.bucket, Hub: s.hub, Publishers: metrics.PublishersOf(s.sessions),
 		Server: func() metrics.Server {
@@ -87,6 +88,7 @@ func (s *server) routes(ctx context.Context) ([]web.Route, error) {
 	})
 	routes := []web.Route{
 		{Pattern: "/hls/", Kind: web.Media, Handler: player},
+		{Pattern: "/dash/", Kind: web.Media, Handler: player},
 		{Pattern: "/clip/", Kind: web.Media, Handler: player},
 		{Pattern: "/image/", Kind: web.Media, Handler: player},
 	}
@@ -114,11 +116,15 @@ func (s *server) media() (*media.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	manifests, err := dash.New(packager, dash.Options{Log: s.log})
+	if err != nil {
+		return nil, err
+	}
 	clips, err := clip.New(s.archive, clip.Options{})
 	if err != nil {
 		return nil, err
 	}
-	o := media.Options{HLS: packager, Clips: clips, Images: s.images, Log: s.log}
+	o := media.Options{HLS: packager, DASH: manifests, Clips: clips, Images: s.images, Log: s.log}
 	if !s.users.Open() {
 		o.Access = s.users
 	}

@@ -107,7 +107,9 @@ type Status struct {
 	Pictures int64 // looked at
 	Skipped  int64 // not looked at, for want of time
 	Events   int64 // told
+	Lost     int64 // not told: the data stream could not take them
 	Wakes    int64 // of the second stage
+	Restarts int64 // it failed, and was tried again
 }
 
 // Detectors watches cameras. Its methods may be called concurrently.
@@ -160,18 +162,21 @@ func (d *Detectors) Set(name fragments.StreamName, s Settings) error {
 	}
 	ctx, stop := context.WithCancel(d.ctx)
 	c := &camera{stop: stop}
-	add := func(kind string, look func(ctx context.Context, w *watcher) error) {
+	add := func(kind string, look func(ctx context.Context, w *watcher) error, done func()) {
 		w := &watcher{d: d, name: name, kind: kind, state: stateWaiting}
 		c.watchers = append(c.watchers, w)
-		c.all.Go(func() { w.run(ctx, look) })
+		c.all.Go(func() {
+			defer done()
+			w.run(ctx, look)
+		})
 	}
 	if s.Motion != nil {
 		m := s.Motion.withDefaults()
-		add("motion", func(ctx context.Context, w *watcher) error { return watchMotion(ctx, w, m) })
+		add("motion", func(ctx context.Context, w *watcher) error { return watchMotion(ctx, w, m) }, func() {})
 	}
 	if s.External != nil {
-		e := s.External.withDefaults()
-		add(e.Name, func(ctx context.Context, w *watcher) error { return watchExternal(ctx, w, e) })
+		x := &externalWatch{e: s.External.withDefaults()}
+		add(x.e.Name, x.watch, x.close)
 	}
 	d.cameras[name] = c
 	return nil

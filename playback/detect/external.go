@@ -36,15 +36,16 @@ import (
 //
 // # A program
 //
-// Command is started once for each camera, with KINEWEIR_CAMERA in its
-// environment. It reads from its standard input, for each picture, a line of JSON
+// Command is started once for each camera, when that is first live, with
+// KINEWEIR_CAMERA in its environment. It reads from its standard input, for each picture, a line of JSON
 //
 //	{"camera":"front-door","time":"2026-11-23T16:10:01.480Z","fragment":"9134385233…","type":"image/jpeg","width":640,"height":360,"bytes":48211}
 //
 // and then that many bytes. It writes one line of the JSON below to its standard
 // output for each. What it writes to its standard error goes to the log. It ends
 // when its input does. One that ends earlier, answers late or answers nonsense is
-// killed and started again, after a pause.
+// killed and started again, after a pause. Its first answer may take a minute, as
+// models take their time to load.
 //
 // # The answer
 //
@@ -193,47 +194,107 @@ func (f *found) validate() error {
 	return nil
 }
 
-// watchExternal has a detector outside look at a stream until that ends.
-func watchExternal(ctx context.Context, w *watcher, e External) error {
-	var det outside
-	if e.URL != "" {
-		det = newService(e)
-	} else {
-		p, err := startProgram(ctx, e, w.name, w.d.o.Log)
-		if err != nil {
-			return err
-		}
-		det = p
+// firstAnswer is how long a program may take for its first answer, for models
+// take their time to load.
+const firstAnswer = time.Minute
+
+// externalWatch is a detector outside and one camera. A program outlives the
+// publishers of the stream, so that a camera that reconnects finds its model
+// loaded.
+type externalWatch struct {
+	e        External
+	det      outside // nil: there is none at the moment
+	answered bool
+	rest     time.Time // it wants to be left alone until then
+}
+
+// start makes the detector unless there is one.
+func (x *externalWatch) start(ctx context.Context, w *watcher) error {
+	if x.det != nil {
+		return nil
 	}
-	defer det.close()
-	events := newTracker(w.name, e.Name, e.Sure, e.Quiet)
-	defer func() { w.tell(ctx, events.close()) }()
+	if x.e.URL != "" {
+		x.det, x.answered = newService(x.e), true
+		return nil
+	}
+	p, err := startProgram(ctx, x.e, w.name, w.d.o.Log)
+	if err != nil {
+		return err
+	}
+	x.det, x.answered = p, false
+	return nil
+}
+
+// close ends the detector.
+func (x *externalWatch) close() {
+	if x.det != nil {
+		x.det.close()
+		x.det = nil
+	}
+}
+
+// watch has the detector look at a stream until that ends.
+func (x *externalWatch) watch(ctx context.Context, w *watcher) error {
+	if err := x.start(ctx, w); err != nil {
+		return err
+	}
+	events := newTracker(w.name, x.e.Name, x.e.Sure, x.e.Quiet)
+	defer func() { w.tell(events.close()) }()
 	w.set(stateLooking, nil)
-	var rest, last time.Time
-	for f, err := range w.d.o.Pictures.Watch(ctx, w.name, image.WatchOptions{Width: e.Width, Height: e.Height, FPS: e.FPS, Color: true}) {
+	var last time.Time
+	slow := false
+	for f, err := range w.d.o.Pictures.Watch(ctx, w.name, image.WatchOptions{Width: x.e.Width, Height: x.e.Height, FPS: x.e.FPS, Color: true}) {
 		if err != nil {
 			return err
 		}
-		w.count(func(s *Status) { s.Skipped += between(last, f.Time, e.FPS) })
+		if slow {
+			w.count(func(s *Status) { s.Skipped += between(last, f.Time, x.e.FPS) })
+		}
 		last = f.Time
-		if time.Now().Before(rest) {
-			w.count(func(s *Status) { s.Skipped++ })
-			continue
-		}
-		list, err := look(ctx, det, f, w.name, e.Timeout)
-		var wish *restError
-		if errors.As(err, &wish) {
-			rest = time.Now().Add(wish.pause)
-			w.count(func(s *Status) { s.Skipped++ })
-			continue
-		}
+		f.Fragment = w.fragmentOf(f) // now: it may be long before there is an answer
+		begun := time.Now()
+		list, err := x.look(ctx, f, w)
+		slow = time.Since(begun) > time.Duration(float64(time.Second)/x.e.FPS)
 		if err != nil {
-			return fmt.Errorf("%s: %w", e.Name, err)
+			if ctx.Err() == nil {
+				x.close() // it is in an unknown state
+			}
+			return fmt.Errorf("%s: %w", x.e.Name, err)
 		}
-		w.count(func(s *Status) { s.Pictures++ })
-		w.tell(ctx, events.see(f.Time, best(list, f, e.MinScore)))
+		w.tell(events.see(f.Time, best(list, f, x.e.MinScore)))
 	}
 	return live.ErrEnded
+}
+
+// look asks the detector about one picture. While it wants to rest it is not
+// asked.
+func (x *externalWatch) look(ctx context.Context, f *image.Frame, w *watcher) ([]found, error) {
+	if time.Now().Before(x.rest) {
+		w.count(func(s *Status) { s.Skipped++ })
+		return nil, nil
+	}
+	data, err := encode(f)
+	if err != nil {
+		return nil, err
+	}
+	timeout := x.e.Timeout
+	if !x.answered {
+		timeout = max(timeout, firstAnswer)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	list, err := x.det.detect(ctx, &picture{camera: w.name, at: f.Time, fragment: f.Fragment, width: f.Width, height: f.Height, jpeg: data})
+	var wish *restError
+	if errors.As(err, &wish) {
+		x.rest = time.Now().Add(wish.pause)
+		w.count(func(s *Status) { s.Skipped++ })
+		return nil, nil
+	}
+	if err == nil {
+		x.answered = true
+		w.count(func(s *Status) { s.Pictures++ })
+	}
+	return list, err
 }
 
 // between returns how many pictures were left out between two.
@@ -242,16 +303,6 @@ func between(last, at time.Time, fps float64) int64 {
 		return 0
 	}
 	return max(0, int64(math.Round(at.Sub(last).Seconds()*fps))-1)
-}
-
-func look(ctx context.Context, det outside, f *image.Frame, name fragments.StreamName, timeout time.Duration) ([]found, error) {
-	data, err := encode(f)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	return det.detect(ctx, &picture{camera: name, at: f.Time, fragment: f.Fragment, width: f.Width, height: f.Height, jpeg: data})
 }
 
 // encode makes a JPEG of a frame of three bytes per pixel.

@@ -45,9 +45,10 @@ type motion struct {
 	before   []byte  // the picture before
 	last     time.Time
 
-	diff   []int32 // of the picture under way, used again
-	moved  []uint8 // pixels of a cell that differ from the background
-	fresh  []uint8 // of those, how many differ from the picture before
+	diff   []int32                 // of the picture under way, used again
+	light  [lightLevels][512]int32 // how many pixels differ by how much, by level of the background
+	moved  []uint8                 // pixels of a cell that differ from the background
+	fresh  []uint8                 // of those, how many differ from the picture before
 	marked []bool
 	stack  []int
 }
@@ -111,25 +112,58 @@ func (m *motion) learnAnew(pix []byte, at time.Time) {
 	m.before, m.last = append(m.before[:0], pix...), at
 }
 
+// Light that changes changes bright and dark places differently: how much is
+// found for each of some levels of the background by itself.
+const (
+	lightLevels = 8
+	lightShift  = 5 + fixedBits // from a background to its level
+	// lightLeast is what part of the picture has to have a level for it to have a
+	// change of its own: less may be what moves.
+	lightLeast = lookWidth * lookHeight / 16
+)
+
 // compare sets m.diff to how much each pixel differs from the background when
 // the whole picture is no brighter or darker.
 func (m *motion) compare(pix []byte) {
-	var histogram [511]int32
+	clear(m.light[:])
 	for i, p := range pix {
 		d := int32(p)<<fixedBits - m.back[i]
 		m.diff[i] = d
-		histogram[(d>>fixedBits)+255]++
+		m.light[m.back[i]>>lightShift&(lightLevels-1)][(d>>fixedBits+255)&511]++
 	}
-	shift := int32(0) // the median: most of a picture does not move
-	for sum, i := int32(0), 0; i < len(histogram); i++ {
-		if sum += histogram[i]; sum > int32(len(pix))/2 {
-			shift = int32(i-255) << fixedBits
-			break
+	var all [512]int32
+	for l := range m.light {
+		for i, n := range m.light[l] {
+			all[i] += n
 		}
 	}
-	for i := range m.diff {
-		m.diff[i] = abs(m.diff[i] - shift)
+	whole := median(&all, int32(len(pix)))
+	var shift [lightLevels]int32
+	for l := range shift {
+		shift[l] = whole
+		n := int32(0)
+		for _, c := range m.light[l] {
+			n += c
+		}
+		if n >= lightLeast {
+			shift[l] = median(&m.light[l], n)
+		}
 	}
+	for i, d := range m.diff {
+		m.diff[i] = abs(d - shift[m.back[i]>>lightShift&(lightLevels-1)])
+	}
+}
+
+// median returns that of differences, in fixed point: most of a picture does not
+// move.
+func median(histogram *[512]int32, n int32) int32 {
+	sum := int32(0)
+	for i, c := range histogram {
+		if sum += c; 2*sum > n {
+			return int32(i-255) << fixedBits
+		}
+	}
+	return 0
 }
 
 // count counts the pixels of each cell that differ.
@@ -137,18 +171,14 @@ func (m *motion) count(pix []byte) {
 	clear(m.moved)
 	clear(m.fresh)
 	still := m.limit >> fixedBits / 2
-	for y := range lookHeight {
-		row := y / cellSize * cellsX
-		for x := range lookWidth {
-			i := y*lookWidth + x
-			if m.diff[i] <= m.limit+3*m.noise[i] {
-				continue
-			}
-			c := row + x/cellSize
-			m.moved[c]++
-			if abs(int32(pix[i])-int32(m.before[i])) > still {
-				m.fresh[c]++
-			}
+	for i, d := range m.diff {
+		if d <= m.limit || d <= m.limit+3*m.noise[i] {
+			continue
+		}
+		c := i/lookWidth/cellSize*cellsX + i%lookWidth/cellSize
+		m.moved[c]++
+		if abs(int32(pix[i])-int32(m.before[i])) > still {
+			m.fresh[c]++
 		}
 	}
 }
@@ -212,17 +242,22 @@ func (m *motion) learn(pix []byte, elapsed time.Duration) {
 		return max(1, int32(1024*(1-math.Exp(-float64(elapsed)/float64(d)))))
 	}
 	settle, absorb := rate(settleTime), rate(absorbTime)
-	for y := range lookHeight {
-		row := y / cellSize * cellsX
-		for x := range lookWidth {
-			i, c := y*lookWidth+x, row+x/cellSize
-			r := settle
-			if m.moved[c] >= activeFrom {
-				r = absorb
-			} else {
-				m.noise[i] += (m.diff[i] - m.noise[i]) * r / 1024
+	for c, n := range m.moved {
+		r, still := settle, true
+		if n >= activeFrom {
+			r, still = absorb, false
+		}
+		at := c/cellsX*cellSize*lookWidth + c%cellsX*cellSize
+		for range cellSize {
+			row := pix[at : at+cellSize]
+			back, noise, diff := m.back[at:at+cellSize], m.noise[at:at+cellSize], m.diff[at:at+cellSize]
+			for i, p := range row {
+				if still {
+					noise[i] += (diff[i] - noise[i]) * r / 1024
+				}
+				back[i] += (int32(p)<<fixedBits - back[i]) * r / 1024
 			}
-			m.back[i] += (int32(pix[i])<<fixedBits - m.back[i]) * r / 1024
+			at += lookWidth
 		}
 	}
 }

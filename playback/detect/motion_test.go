@@ -171,37 +171,102 @@ func TestZones(t *testing.T) {
 	}
 }
 
+// sizesCamera gives sizes of frames, ten seconds between key frames.
+type sizesCamera struct {
+	s     *sizes
+	rnd   *rand.Rand
+	i     int
+	mean  float64
+	noise float64 // of each frame, part of the mean
+}
+
+const sizesKey = 20_000 // bytes of a key frame
+
+// run adds frames, factor times as large as usual, and reports whether there was
+// a surge.
+func (c *sizesCamera) run(frames int, factor func(i int) float64) (surge bool) {
+	for i := range frames {
+		at := second(float64(c.i) / 25)
+		size := c.mean * factor(i) * (1 + c.noise*c.rnd.NormFloat64())
+		if c.i%4 == 1 {
+			size *= 2 // a frame that others refer to
+		}
+		key := c.i%250 == 0
+		if key {
+			size = sizesKey
+		}
+		surge = c.s.add(int(max(size, 20)), key, at, true) || surge
+		c.i++
+	}
+	return surge
+}
+
 func TestSizes(t *testing.T) {
+	usual := func(int) float64 { return 1 }
 	for _, tc := range []struct {
-		name  string
-		noise float64
-		surge func(i int) float64
-		want  bool
+		name        string
+		mean, noise float64
+		surge       func(i int) float64
+		want        bool
+		sharp       bool
 	}{
-		{"quiet", 0.05, func(int) float64 { return 1 }, false},
-		{"restless", 0.4, func(int) float64 { return 1 }, false},
-		{"one large frame", 0.1, func(i int) float64 {
-			if i == 5 {
-				return 10
-			}
-			return 1
-		}, false},
-		{"something moves", 0.1, func(int) float64 { return 3 }, true},
-		{"a slow change", 0.1, func(i int) float64 { return 1 + float64(i)/1000 }, false},
+		{"still", 60, 0.05, usual, false, true},
+		{"still, something small moves", 60, 0.1, func(int) float64 { return 2.2 }, true, true},
+		{"noise", 3000, 0.1, usual, false, false},
+		{"noise, something small moves", 3000, 0.1, func(int) float64 { return 1.02 }, false, false},
+		{"noise, something large moves", 3000, 0.1, func(int) float64 { return 2.5 }, true, false},
+		{"restless", 2000, 0.4, usual, false, false},
+		{"a slow change", 2000, 0.1, func(i int) float64 { return 1 + float64(i)/2000 }, false, false},
 	} {
-		rnd := rand.New(rand.NewPCG(3, 4))
+		t.Run(tc.name, func(t *testing.T) {
+			c := &sizesCamera{s: newSizes(50), rnd: rand.New(rand.NewPCG(3, 4)), mean: tc.mean, noise: tc.noise}
+			if c.run(60, usual); c.s.suffice() {
+				t.Error("suffices before it can know")
+			}
+			if c.run(1000, usual) {
+				t.Error("surge of what is usual")
+			}
+			if c.s.suffice() != tc.sharp {
+				t.Errorf("suffices: %v, limit %.0f", c.s.suffice(), c.s.limit())
+			}
+			if got := c.run(40, tc.surge); got != tc.want {
+				t.Errorf("surge: %v, mean %.0f, limit %.0f", got, c.s.mean, c.s.limit())
+			}
+		})
+	}
+}
+
+// Where key frames come often their pictures suffice, whatever the sizes.
+func TestSizesOfShortGroups(t *testing.T) {
+	for _, tc := range []struct {
+		frames int
+		want   bool
+	}{{25, true}, {50, true}, {75, false}, {200, false}} {
 		s := newSizes(50)
-		size := func(f float64) int { return int(2000 * f * (1 + tc.noise*(rnd.Float64()-0.5))) }
-		for range 500 {
-			s.add(size(1))
+		rnd := rand.New(rand.NewPCG(5, 6))
+		for i := range 1000 {
+			key := i%tc.frames == 0
+			s.add(2000+rnd.IntN(3000), key, second(float64(i)/25), true)
 		}
-		woken := false
-		for i := range 100 {
-			woken = woken || s.add(size(tc.surge(i)))
+		if s.suffice() != tc.want {
+			t.Errorf("key frames %d frames apart: suffices %v", tc.frames, s.suffice())
 		}
-		if woken != tc.want {
-			t.Errorf("%s: woken %v", tc.name, woken)
-		}
+	}
+}
+
+func TestPatience(t *testing.T) {
+	p := patience{1}
+	for range 20 {
+		p.woken(true)
+	}
+	if p.level != maxPatience {
+		t.Errorf("after many false alarms %v", p.level)
+	}
+	for range 20 {
+		p.woken(false)
+	}
+	if p.level != 1 {
+		t.Errorf("after many true ones %v", p.level)
 	}
 }
 

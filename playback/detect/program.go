@@ -23,6 +23,7 @@ type program struct {
 	lines chan answer // of its output; closed at its end
 	stop  context.CancelFunc
 	all   sync.WaitGroup
+	limit time.Duration // until it has read what it answers
 	buf   []byte
 }
 
@@ -38,7 +39,9 @@ const byeTime = 2 * time.Second
 func startProgram(ctx context.Context, e External, name fragments.StreamName, log *slog.Logger) (*program, error) {
 	// Not ended by ctx, so that close can let it end by itself.
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p := &program{cmd: exec.CommandContext(ctx, e.Command[0], e.Command[1:]...), lines: make(chan answer), stop: stop}
+	p := &program{cmd: exec.CommandContext(ctx, e.Command[0], e.Command[1:]...), lines: make(chan answer), stop: stop, limit: e.Timeout}
+	ownGroup(p.cmd)
+	p.cmd.Cancel = func() error { return killGroup(p.cmd.Process) }
 	p.cmd.Env = append(os.Environ(), "KINEWEIR_CAMERA="+string(name))
 	p.cmd.WaitDelay = byeTime
 	in, err := p.cmd.StdinPipe()
@@ -152,6 +155,8 @@ func (p *program) detect(ctx context.Context, pic *picture) ([]found, error) {
 // written waits until the program has the whole picture, which it should have
 // when it answers.
 func (p *program) written(ctx context.Context, wrote <-chan error) error {
+	ctx, cancel := context.WithTimeout(ctx, p.limit)
+	defer cancel()
 	select {
 	case err := <-wrote:
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// sureMotion is how many pictures in a row must show motion.
+	// sureMotion is how many pictures must show motion.
 	sureMotion = 2
 	// lookOn is how long the second stage goes on after the last motion.
 	lookOn = 10 * time.Second
@@ -26,8 +26,21 @@ const motionSource = "kineweir/motion"
 
 // watchMotion looks for motion until the stream ends.
 func watchMotion(ctx context.Context, w *watcher, o Motion) error {
-	m := &motionWatch{w: w, o: o, motion: newMotion(o.Sensitivity, o.Zones), events: newTracker(w.name, motionSource, sureMotion, o.Quiet)}
-	defer func() { w.tell(ctx, m.events.close()) }()
+	m := &motionWatch{
+		w: w, o: o, motion: newMotion(o.Sensitivity, o.Zones), events: newTracker(w.name, motionSource, sureMotion, o.Quiet),
+		sizes: newSizes(o.Sensitivity), surge: make(chan struct{}, 1),
+	}
+	defer func() { w.tell(m.events.close()) }()
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	sub, err := w.d.o.Hub.Subscribe(w.name, live.SubscribeOptions{})
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	all.Go(func() { m.follow(ctx, sub) })
 	until := firstLook
 	for {
 		if err := m.look(ctx, until); err != nil {
@@ -47,37 +60,108 @@ type motionWatch struct {
 	o      Motion
 	motion *motion
 	events *tracker
+	surge  chan struct{} // holds a token when something may move
+
+	mu     sync.Mutex // guards the fields below
+	sizes  *sizes
+	moving bool // something is known to move
 }
 
-// look is the second stage: it returns nil when nothing has moved for a while.
+// follow follows the sizes of frames until the stream or ctx ends.
+func (m *motionWatch) follow(ctx context.Context, sub *live.Subscription) {
+	track := 0
+	for {
+		au, err := sub.Next(ctx)
+		if err != nil {
+			return // who looks at pictures learns it too
+		}
+		if track == 0 && au.Track.Kind() == fragments.KindVideo && au.Key {
+			track = firstVideo(sub.Tracks())
+		}
+		if au.Track.ID != track {
+			continue
+		}
+		m.mu.Lock()
+		wake := m.sizes.add(au.Size(), au.Key, au.Capture.Time(), !m.moving) || !m.sizes.suffice()
+		m.mu.Unlock()
+		if wake {
+			select {
+			case m.surge <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// firstVideo returns the ID of the track that is looked at; see image.Watch.
+func firstVideo(tracks []*fragments.Track) (id int) {
+	for _, t := range tracks {
+		if t.Kind() == fragments.KindVideo && (id == 0 || t.ID < id) {
+			id = t.ID
+		}
+	}
+	return id
+}
+
+// look is the second stage: it returns nil when nothing has moved for a while
+// and the first stage suffices.
 func (m *motionWatch) look(ctx context.Context, until time.Duration) error {
 	m.w.set(stateLooking, nil)
-	var began time.Time
+	var begun, last time.Time
+	seen, slow := false, false
 	for f, err := range m.w.d.o.Pictures.Watch(ctx, m.w.name, image.WatchOptions{Width: lookWidth, Height: lookHeight, FPS: m.o.FPS}) {
 		if err != nil {
 			return err
 		}
-		moves := m.picture(ctx, f)
-		if began.IsZero() || moves {
-			began = f.Time
+		if slow {
+			m.w.count(func(s *Status) { s.Skipped += between(last, f.Time, m.o.FPS) })
 		}
-		if f.Time.Sub(began) > until && !m.events.busy() {
+		last = f.Time
+		from := time.Now()
+		moves := m.picture(f)
+		slow = time.Since(from) > time.Duration(float64(time.Second)/m.o.FPS)
+		seen = seen || moves
+		if begun.IsZero() || moves {
+			begun = f.Time
+		}
+		if f.Time.Sub(begun) > until && m.done(seen) {
 			return nil
 		}
 	}
 	return live.ErrEnded
 }
 
+// done reports whether the first stage may go on alone, and tells it whether
+// there was motion.
+func (m *motionWatch) done(seen bool) bool {
+	if m.events.busy() {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.sizes.suffice() {
+		return false
+	}
+	if m.sizes.woke {
+		m.sizes.woken(!seen)
+		m.sizes.woke = false
+	}
+	return true
+}
+
 // picture looks at one picture and tells what there is to tell.
-func (m *motionWatch) picture(ctx context.Context, f *image.Frame) (moves bool) {
+func (m *motionWatch) picture(f *image.Frame) (moves bool) {
 	var list []sighting
 	found := m.motion.look(f.Pix, f.Time)
 	if len(found) > 0 {
 		r := found[0]
-		list = []sighting{{at: f.Time, label: "motion", box: &r.box, score: r.score, fragment: f.Fragment}}
+		list = []sighting{{at: f.Time, label: "motion", box: &r.box, score: r.score, fragment: m.w.fragmentOf(f)}}
 	}
 	m.w.count(func(s *Status) { s.Pictures++ })
-	m.w.tell(ctx, m.events.see(f.Time, list))
+	m.w.tell(m.events.see(f.Time, list))
+	m.mu.Lock()
+	m.moving = m.events.busy()
+	m.mu.Unlock()
 	return len(found) > 0
 }
 
@@ -88,35 +172,27 @@ var errWoken = errors.New("something seems to move")
 func (m *motionWatch) idle(ctx context.Context) error {
 	m.w.set(stateIdle, nil)
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	select {
+	case <-m.surge: // of what has been looked at
+	default:
+	}
 	var all sync.WaitGroup
-	all.Go(func() { cancel(m.watchSizes(ctx)) })
-	err := m.watchKeys(ctx)
-	cancel(err)
+	all.Go(func() {
+		select {
+		case <-m.surge:
+			m.mu.Lock()
+			m.sizes.woke = true
+			m.mu.Unlock()
+			cancel(errWoken)
+		case <-ctx.Done():
+		}
+	})
+	cancel(m.watchKeys(ctx))
 	all.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, errWoken) {
 		return err
 	}
 	return nil
-}
-
-// watchSizes follows the sizes of frames until something seems to move.
-func (m *motionWatch) watchSizes(ctx context.Context) error {
-	sub, err := m.w.d.o.Hub.Subscribe(m.w.name, live.SubscribeOptions{})
-	if err != nil {
-		return err
-	}
-	defer sub.Close()
-	s := newSizes(m.o.Sensitivity)
-	for {
-		au, err := sub.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if au.Track.Kind() == fragments.KindVideo && !au.Key && s.add(au.Size()) {
-			return errWoken
-		}
-	}
 }
 
 // watchKeys compares pictures of key frames until something moves.
@@ -125,8 +201,7 @@ func (m *motionWatch) watchKeys(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m.w.count(func(s *Status) { s.Pictures++ })
-		if len(m.motion.look(f.Pix, f.Time)) > 0 {
+		if m.picture(f) {
 			return errWoken
 		}
 	}

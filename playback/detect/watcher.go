@@ -8,6 +8,7 @@ import (
 
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/live"
+	"github.com/kineweir/kineweir/playback/image"
 )
 
 // States of a detector; see Status.
@@ -26,15 +27,12 @@ const (
 	steady = time.Minute
 )
 
-// putTimeout bounds how long a record may take to be put: the pictures do not
-// wait longer. What cannot be put is told again with the next of the event.
-const putTimeout = 5 * time.Second
-
 // watcher is one detector on one camera.
 type watcher struct {
 	d    *Detectors
 	name fragments.StreamName
 	kind string
+	out  *teller
 
 	mu    sync.Mutex // guards the fields below
 	state string
@@ -44,6 +42,8 @@ type watcher struct {
 
 // run has the camera looked at whenever it is live, until ctx ends.
 func (w *watcher) run(ctx context.Context, look func(ctx context.Context, w *watcher) error) {
+	w.out = newTeller(w)
+	defer w.out.close()
 	log := w.d.o.Log.With("stream", string(w.name), "detector", w.kind)
 	pause := minPause
 	for ctx.Err() == nil {
@@ -64,6 +64,7 @@ func (w *watcher) run(ctx context.Context, look func(ctx context.Context, w *wat
 			pause = minPause
 		}
 		w.set(stateError, err)
+		w.count(func(s *Status) { s.Restarts++ })
 		log.Warn("detector does not work, will try again", "error", err, "pause", pause)
 		select {
 		case <-time.After(pause):
@@ -93,17 +94,51 @@ func (w *watcher) status() Status {
 	return s
 }
 
-// tell puts records into the data stream. It goes on when the detector is being
-// closed, as the last of them tell the ends of events.
-func (w *watcher) tell(ctx context.Context, records [][]byte) {
-	for _, r := range records {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTimeout)
-		err := w.d.o.Records.Put(ctx, w.d.o.Stream, string(w.name), r)
-		cancel()
-		if err != nil {
-			w.d.o.Log.Warn("event is not told", "stream", string(w.name), "detector", w.kind, "error", err)
-			continue
-		}
-		w.count(func(s *Status) { s.Events++ })
+// tell has records put into the data stream. It never waits.
+func (w *watcher) tell(records [][]byte) { w.out.add(records) }
+
+// fragmentOf returns the number of the fragment that a picture is in, zero when
+// nobody knows. Those of the last seconds are in memory.
+func (w *watcher) fragmentOf(f *image.Frame) fragments.Number {
+	if !f.Fragment.IsZero() {
+		return f.Fragment
 	}
+	recent := w.d.o.Hub.Recent(w.name)
+	if recent == nil {
+		return fragments.Number{}
+	}
+	return covering(recent.State(), f.Time)
 }
+
+// covering returns the number of the fragment that covers an instant of producer
+// time, zero when none does that is kept.
+func covering(s *live.State, at time.Time) fragments.Number {
+	open := s.Open
+	if open != nil && len(open.Runs) > 0 && !at.Before(open.Producer.Time()) {
+		return open.Number
+	}
+	for i := len(s.Closed) - 1; i >= 0; i-- {
+		f := s.Closed[i]
+		begin := f.Producer.Time()
+		switch {
+		case at.Before(begin):
+		case at.Before(begin.Add(f.Duration)):
+			return f.Number
+		case i == len(s.Closed)-1 && open != nil && len(open.Runs) == 0 && at.Before(begin.Add(f.Duration+openSlack)):
+			return open.Number // nothing is known of it yet
+		case at.Before(begin.Add(f.Duration + coverSlack)):
+			return f.Number
+		default:
+			return fragments.Number{}
+		}
+	}
+	return fragments.Number{}
+}
+
+const (
+	// coverSlack is how far the times of frames may stray from the sum of their
+	// durations.
+	coverSlack = 20 * time.Millisecond
+	// openSlack is how long a fragment may be open before its first part is cut.
+	openSlack = 2 * time.Second
+)

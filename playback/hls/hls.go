@@ -141,11 +141,8 @@ func (p *Packager) Playlist(ctx context.Context, name fragments.StreamName, r Re
 // that is asked for ahead of time waits until it is there, or ErrLate. Those who
 // ask for the same live playlist at the same time share it.
 func (p *Packager) List(ctx context.Context, name fragments.StreamName, r Request) (*List, error) {
-	if r.Window > p.o.MaxWindow {
-		return nil, &playback.ParamError{
-			Name: "window", Value: fmt.Sprint(int(r.Window.Seconds())),
-			Reason: fmt.Sprintf("at most %d seconds of the past are within reach of a live playlist; write index.m3u8?start=… for more", int(p.o.MaxWindow.Seconds())),
-		}
+	if err := p.checkWindow(&r); err != nil {
+		return nil, err
 	}
 	if r.Live {
 		if err := p.wake(ctx, name); err != nil {

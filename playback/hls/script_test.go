@@ -196,6 +196,7 @@ func (s *script) view(path string, r hls.Request) {
 	if k < 0 {
 		return // it cannot be played, or is gone
 	}
+	base := string(v.AppendBase(nil))
 	var want, got []string
 	gap, maps := false, 0
 	for line := range strings.Lines(s.output) {
@@ -205,7 +206,7 @@ func (s *script) view(path string, r hls.Request) {
 		case strings.HasPrefix(line, "#EXT-X-MAP:"):
 			uri := strings.TrimSuffix(strings.TrimPrefix(line, `#EXT-X-MAP:URI="`), `"`)
 			for c := range v.Tracks[k].Configs {
-				if string(v.AppendInit(nil, k, c)) == uri {
+				if base+string(v.AppendInit(nil, k, c)) == uri {
 					maps++
 				}
 			}
@@ -218,7 +219,7 @@ func (s *script) view(path string, r hls.Request) {
 	}
 	for i := range v.Rows {
 		if name := v.AppendSegment(nil, k, i); len(name) > 0 {
-			got = append(got, string(name))
+			got = append(got, base+string(name))
 		}
 	}
 	if !slices.Equal(got, want) || maps < strings.Count(s.output, "#EXT-X-MAP:") {

@@ -30,7 +30,14 @@ const (
 )
 
 // errHungUp ends a viewer whose connection was closed from the other side.
-var errHungUp = errors.New("the viewer has hung up")
+var errHungUp error = hungUpError{}
+
+type hungUpError struct{}
+
+func (hungUpError) Error() string { return "the viewer has hung up" }
+
+// HungUp tells web/whip that nothing went wrong.
+func (hungUpError) HungUp() bool { return true }
 
 // play sends until the feed, the link or the viewer ends.
 func (c *Connection) play() error {

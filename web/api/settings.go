@@ -74,6 +74,9 @@ type statusBody struct {
 	Pictures int64  `json:"pictures"`
 	Skipped  int64  `json:"skipped"`
 	Events   int64  `json:"events"`
+	Lost     int64  `json:"lost"`
+	Wakes    int64  `json:"wakes"`
+	Restarts int64  `json:"restarts"`
 }
 
 const (
@@ -155,7 +158,7 @@ func bodyOfSettings(s Settings, name fragments.StreamName) settingsBody {
 		}
 	}
 	for _, d := range s.Detectors(name) {
-		st := statusBody{Kind: d.Kind, State: d.State, Pictures: d.Pictures, Skipped: d.Skipped, Events: d.Events}
+		st := statusBody{Kind: d.Kind, State: d.State, Pictures: d.Pictures, Skipped: d.Skipped, Events: d.Events, Lost: d.Lost, Wakes: d.Wakes, Restarts: d.Restarts}
 		if d.Err != nil {
 			st.Error = d.Err.Error()
 		}

@@ -61,6 +61,7 @@ func startBrowser(t *testing.T) *browser {
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		// Tabs of other tests lie in front of one; they are to work as if they were seen.
 		"--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding", "--disable-background-media-suspend",
+		"--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--allow-loopback-in-peer-connection",
 		"--mute-audio", "--autoplay-policy=no-user-gesture-required",
 		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -328,6 +329,14 @@ func (p *page) click(selector string, share float64) {
 		at["type"] = kind
 		p.call("Input.dispatchMouseEvent", at)
 	}
+}
+
+// hover moves the pointer onto an element.
+func (p *page) hover(selector string) {
+	p.t.Helper()
+	var at struct{ X, Y float64 }
+	p.eval(&at, "(() => { const r = document.querySelector("+quote(selector)+").getBoundingClientRect(); return {X: r.x + r.width / 2, Y: r.y + r.height / 3}; })()")
+	p.call("Input.dispatchMouseEvent", map[string]any{"type": "mouseMoved", "x": at.X, "y": at.Y})
 }
 
 func quote(s string) string {

@@ -55,8 +55,17 @@ type house struct {
 	streams map[fragments.StreamName]*fakeStream
 	cameras []api.Camera
 	clips   []string // queries
+	images  []string // likewise
 	seen    []events.Detection
+
+	webRTC   bool
+	stills   bool // whether the server makes pictures
+	settings map[fragments.StreamName]api.StreamSettings
+	hub      *live.Hub
 }
+
+// furnish changes a house before it is served; what it returns is served too.
+type furnish func(h *house) []web.Route
 
 var (
 	h264 = &fragments.Track{ID: 1, Codec: fragments.H264, TimeScale: 90000, Width: 1920, Height: 1080}
@@ -74,7 +83,9 @@ func makeMedia(t testing.TB, source, size string) string {
 	dir := t.TempDir()
 	cmd := exec.Command(path, "-nostdin", "-v", "error", "-f", "lavfi", "-i", source+"=size="+size+":rate=25", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
 		"-t", strconv.Itoa(loop*2), "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-bf", "0",
-		"-c:a", "aac", "-ac", "2", "-b:a", "64k", "-f", "hls", "-hls_time", "2", "-hls_segment_type", "fmp4", "-hls_list_size", "0", "-hls_segment_filename", "%d.m4s", "index.m3u8")
+		"-c:a", "aac", "-ac", "2", "-b:a", "64k", "-f", "hls", "-hls_time", "2", "-hls_segment_type", "fmp4", "-hls_list_size", "0", "-hls_segment_filename", "%d.m4s", "index.m3u8",
+		"-map", "0:v", "-t", "8", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-bf", "0",
+		"-x264-params", "aud=1:sliced-threads=0:repeat-headers=1", "-f", "h264", "raw.h264")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg: %v: %s", err, out)
@@ -87,7 +98,7 @@ func makeMedia(t testing.TB, source, size string) string {
 
 // startHouse serves the console over the given streams. credentials is the text
 // of the credentials file, "" for none.
-func startHouse(t *testing.T, credentials string, streams map[fragments.StreamName]*fakeStream) *house {
+func startHouse(t *testing.T, credentials string, streams map[fragments.StreamName]*fakeStream, more ...furnish) *house {
 	t.Helper()
 	dir := t.TempDir()
 	if credentials != "" {
@@ -101,15 +112,15 @@ func startHouse(t *testing.T, credentials string, streams map[fragments.StreamNa
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	h := &house{streams: streams}
 	hub := live.New()
+	h := &house{streams: streams, hub: hub, settings: map[fragments.StreamName]api.StreamSettings{}}
 	for n, s := range streams {
 		if s.live {
 			hub.Publish(n, s.tracks())
 		}
 	}
 	a, err := api.New(api.Options{
-		Streams: h, Hub: hub, Access: store, Tokens: store, Deleter: h, Publishers: h, Cameras: h, Detections: detectors{h}, Version: "test", RTSP: "127.0.0.1:8554", RTSPS: "127.0.0.1:8322",
+		Streams: h, Hub: hub, Access: store, Tokens: store, Deleter: h, Publishers: h, Cameras: h, Detections: detectors{h}, Settings: settings{h}, Version: "test", RTSP: "127.0.0.1:8554", RTSPS: "127.0.0.1:8322",
 		Playable: func(t *fragments.Track) error {
 			if t.Codec == fragments.VP8 {
 				return errors.New("VP8 cannot play as fragmented MP4: set the publisher to H.264, VP9 or AV1")
@@ -126,6 +137,7 @@ func startHouse(t *testing.T, credentials string, streams map[fragments.StreamNa
 	}
 	media := []web.Route{
 		{Pattern: "GET /hls/{stream}/{file}", Kind: web.Media, Handler: h.guarded(store, h.hls)},
+		{Pattern: "GET /image/{file}", Kind: web.Media, Handler: http.HandlerFunc(h.image)},
 		{Pattern: "GET /clip/{file}", Kind: web.Media, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.mu.Lock()
 			h.clips = append(h.clips, r.URL.RequestURI())
@@ -133,6 +145,9 @@ func startHouse(t *testing.T, credentials string, streams map[fragments.StreamNa
 			w.Header().Set("Content-Disposition", "attachment")
 			_, _ = io.WriteString(w, "clip")
 		})},
+	}
+	for _, f := range more {
+		media = append(media, f(h)...)
 	}
 	s, err := web.New(web.Options{Addrs: []string{"127.0.0.1:0"}, Open: store.Open(), Log: log, Routes: slices.Concat(pages, a.Routes(), store.Routes(), media)})
 	if err != nil {

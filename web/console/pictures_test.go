@@ -37,7 +37,8 @@ func TestPictures(t *testing.T) {
 		"garden-north-east": {spans: []between{ago(200*hour, 3*hour)}, video: h264, audio: aac, media: c, err: "read tcp 192.168.1.67:554: connection reset by peer"},
 		"loading-dock":      {spans: []between{ago(3*hour, 0)}, live: true, video: h265, media: a},
 		"old-webcam":        {spans: []between{ago(1*hour, 0)}, live: true, video: vp8, media: a},
-	})
+	}, withWebRTC(t, nil))
+	h.film(t, "front-door", b, aac)
 	h.cameras = []api.Camera{
 		{Name: "parking", URL: "rtsp://admin:secret1@192.168.1.70/s1", State: "error", Error: "dial tcp 192.168.1.70:554: connect: no route to host"},
 		{Name: "roof", URL: "rtsp://admin:secret1@192.168.1.71/s1", State: "idle", OnDemand: true},

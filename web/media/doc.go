@@ -2,6 +2,8 @@
 //
 //	/hls/<stream>/live.m3u8 and what its playlists name    (playback/hls)
 //	/hls/<stream>/index.m3u8?start=…&end=…
+//	/dash/<stream>/manifest.mpd, live or ?start=…&end=…    (playback/dash)
+//	/dash/time                                             the server's clock
 //	/clip/<stream>.mp4?start=…&end=…                       (playback/clip)
 //	/image/<stream>.jpg, .png: time=…, or start=…&end=…&interval=… (playback/image)
 //	/image/<stream>.json?start=…&end=…&interval=…

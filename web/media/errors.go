@@ -7,6 +7,7 @@ import (
 	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/playback"
 	"github.com/kineweir/kineweir/playback/clip"
+	"github.com/kineweir/kineweir/playback/dash"
 	"github.com/kineweir/kineweir/playback/hls"
 	"github.com/kineweir/kineweir/web"
 )
@@ -24,6 +25,7 @@ func answerOf(err error) error {
 	var known *web.Error // of Access
 	var param *playback.ParamError
 	var playable *hls.NotPlayableError
+	var manifest *dash.NotPlayableError
 	var clipped *clip.NotPlayableError
 	e := &web.Error{Message: err.Error()}
 	switch {
@@ -31,7 +33,7 @@ func answerOf(err error) error {
 		return err
 	case errors.As(err, &param):
 		e.Status, e.Code, e.Message = http.StatusBadRequest, "bad_parameter", param.Error()
-	case errors.As(err, &playable), errors.As(err, &clipped):
+	case errors.As(err, &playable), errors.As(err, &manifest), errors.As(err, &clipped):
 		e.Status, e.Code = http.StatusUnsupportedMediaType, "not_playable"
 	case errors.Is(err, hls.ErrNotLive):
 		e.Status, e.Code, e.RetryAfter = http.StatusServiceUnavailable, "not_live", 5
@@ -45,7 +47,7 @@ func answerOf(err error) error {
 		e.Status, e.Code = http.StatusNotFound, "no_such_fragment"
 	case errors.Is(err, hls.ErrNothing), errors.Is(err, clip.ErrNothing):
 		e.Status, e.Code = http.StatusNotFound, "nothing_recorded"
-	case errors.Is(err, hls.ErrNoName):
+	case errors.Is(err, hls.ErrNoName), errors.Is(err, dash.ErrNoName):
 		e.Status, e.Code = http.StatusNotFound, "no_such_file"
 	default:
 		return err

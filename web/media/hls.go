@@ -40,7 +40,7 @@ func (h *Handler) serveHLS(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		return h.playlist(w, r, list)
+		return h.playlist(w, r, "application/vnd.apple.mpegurl", list)
 	}
 	c, err := h.o.HLS.Content(r.Context(), name, req)
 	if err != nil {
@@ -63,11 +63,11 @@ func (h *Handler) cacheFor(w http.ResponseWriter, age string) {
 	w.Header().Set("Cache-Control", who+age)
 }
 
-// playlist answers with a playlist, compressed where that is wanted and worth
-// it.
-func (h *Handler) playlist(w http.ResponseWriter, r *http.Request, list *hls.List) error {
+// playlist answers with a playlist or manifest, compressed where that is wanted
+// and worth it.
+func (h *Handler) playlist(w http.ResponseWriter, r *http.Request, contentType string, list *hls.List) error {
 	head := w.Header()
-	head.Set("Content-Type", "application/vnd.apple.mpegurl")
+	head.Set("Content-Type", contentType)
 	head.Set("Cache-Control", "no-cache")
 	head.Add("Vary", "Accept-Encoding")
 	text := list.Text

@@ -9,6 +9,7 @@ import (
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/playback"
 	"github.com/kineweir/kineweir/playback/clip"
+	"github.com/kineweir/kineweir/playback/dash"
 	"github.com/kineweir/kineweir/playback/hls"
 	"github.com/kineweir/kineweir/playback/image"
 )
@@ -27,6 +28,7 @@ type Access interface {
 // Options of a Handler.
 type Options struct {
 	HLS    *hls.Packager
+	DASH   *dash.Packager // nil: no DASH
 	Clips  *clip.Maker
 	Images *image.Maker // nil: no pictures
 	Access Access       // nil: anybody may watch anything
@@ -49,6 +51,10 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{o: o, mux: http.NewServeMux()}
 	h.mux.HandleFunc("GET /hls/{stream}/{path...}", h.hls)
+	if o.DASH != nil {
+		h.mux.HandleFunc("GET /dash/{stream}/{path...}", h.dash)
+		h.mux.HandleFunc("GET /dash/time", h.time)
+	}
 	h.mux.HandleFunc("GET /clip/{file}", h.clip)
 	h.mux.HandleFunc("GET /image/{file}", h.image)
 	return h, nil

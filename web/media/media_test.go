@@ -18,6 +18,7 @@ import (
 
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/playback/clip"
+	"github.com/kineweir/kineweir/playback/dash"
 	"github.com/kineweir/kineweir/playback/hls"
 	"github.com/kineweir/kineweir/playback/playbacktest"
 	"github.com/kineweir/kineweir/web"
@@ -79,6 +80,9 @@ func serve(tb testing.TB, h hls.Options, o media.Options) *server {
 	}
 	var err error
 	if o.HLS, err = hls.New(s.archive, h); err != nil {
+		tb.Fatal(err)
+	}
+	if o.DASH, err = dash.New(o.HLS, dash.Options{}); err != nil {
 		tb.Fatal(err)
 	}
 	if o.Clips, err = clip.New(s.archive, clip.Options{Location: time.UTC}); err != nil {

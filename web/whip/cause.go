@@ -57,7 +57,7 @@ func (e *notConnectedError) Error() string {
 func (r *Report) conclude(why error, x *sample, sent []candidate, connected bool) cause {
 	var late *notConnectedError
 	switch {
-	case why == nil, errors.Is(why, errDeleted), errors.Is(why, errStopping), errors.Is(why, errClosed) && connected:
+	case why == nil, errors.Is(why, errDeleted), errors.Is(why, errStopping), (errors.Is(why, errClosed) || hungUp(why)) && connected:
 		r.State = "ended"
 		return causeNone
 	case connected && errors.As(why, &late):
@@ -73,6 +73,13 @@ func (r *Report) conclude(why error, x *sample, sent []candidate, connected bool
 	r.State, r.Hint = "failed", hint
 	r.Error = why.Error() + ": " + what
 	return c
+}
+
+// hungUp reports whether the other side has closed the connection, as a page
+// does that goes away.
+func hungUp(err error) bool {
+	var e interface{ HungUp() bool }
+	return errors.As(err, &e) && e.HungUp()
 }
 
 // diagnose says what kept a connection from being made: what was seen, and what

@@ -265,6 +265,8 @@ func (h *Handler) leave(s *session, c cause) {
 	if c != causeNone {
 		st.Failed[c]++
 	}
+	s = s.remains()
+	h.sessions[s.id] = s
 	h.ended = append(h.ended, s)
 	h.forget()
 }

@@ -174,8 +174,8 @@ func (s *session) end(why error, w *watch) {
 	x.resolves = s.h.o.Resolve != nil
 	s.report = s.describe(x)
 	c := s.report.conclude(why, x, s.remote, w.connected)
-	s.endedAt = s.h.o.Now()
-	s.report.Ended = &s.endedAt
+	ended := s.h.o.Now() // of its own: the report outlives the session
+	s.endedAt, s.report.Ended = ended, &ended
 	r := s.report
 	s.mu.Unlock()
 	attrs := s.attrs("lasted", s.endedAt.Sub(s.started).Round(time.Millisecond))
@@ -189,6 +189,19 @@ func (s *session) end(why error, w *watch) {
 	}
 	s.h.leave(s, c)
 	close(s.over)
+}
+
+// remains is what is remembered of a session that has ended: its report, without
+// the connection, which is large.
+func (s *session) remains() *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	over := make(chan struct{})
+	close(over)
+	return &session{
+		h: s.h, p: s.p, id: s.id, stream: s.stream, who: s.who, leftOut: s.leftOut, started: s.started, endedAt: s.endedAt,
+		over: over, etag: s.etag, report: s.report,
+	}
 }
 
 // reasonOf is what the maker of the connection is told: nothing when all went as

@@ -70,7 +70,7 @@ func serve(t *testing.T, config string) *server {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.args = []string{"serve", "--config", file, "--data", s.data, "--http", strings.TrimPrefix(s.http, "http://"), "--rtsp", s.rtsp}
+	s.args = []string{"serve", "--config", file, "--data", s.data, "--http", strings.TrimPrefix(s.http, "http://"), "--rtsp", s.rtsp, "--webrtc", "127.0.0.1:0"}
 	s.start()
 	t.Cleanup(s.stop)
 	return s

@@ -82,6 +82,13 @@ export function clipURL(s, from, to) {
   return "/clip/" + name(s) + ".mp4?" + new URLSearchParams({ start: Math.floor(from), end: Math.ceil(to) });
 }
 
+// imageURL is that of a still picture: of the moment time in milliseconds, or,
+// without one, of now.
+export function imageURL(s, options = {}) {
+  const q = new URLSearchParams(options).toString();
+  return "/image/" + name(s) + ".jpg" + (q ? "?" + q : "");
+}
+
 // poll calls f now and every so often while the page is seen, one call at a
 // time, until the signal aborts.
 export function poll(f, every, signal) {

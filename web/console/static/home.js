@@ -3,10 +3,12 @@
 import * as api from "./api.js";
 import { copy, h, icon, iconButton, setText } from "./dom.js";
 import { bitRate, bytes, codec, duration, fps, stateNames, when } from "./format.js";
-import { grab } from "./player.js";
+import { grab, Player } from "./player.js";
 import { cameraDialog, cameraForm } from "./camera.js";
 
-const pictureAge = 30_000; // of a live picture before another is taken
+const pictureAge = 4000; // of a live picture before another is taken
+const frameAge = 30_000; // of one that the browser has to make itself, which costs more
+const hoverWait = 350; // ms that a pointer rests on a card before it plays
 const stripSpan = 24 * 3600_000;
 
 export function home(main, context, signal, cameFrom) {
@@ -159,7 +161,7 @@ class Card {
     this.stripLabel = h("div", { class: "strip-label", "aria-hidden": "true" }, h("span", {}, "24 h ago"), h("span", {}, "now"));
     this.element = h("li", { class: "card" },
       h("a", { href: "#/" + encodeURIComponent(name) },
-        h("div", { class: "screen" }, this.picture, this.veil),
+        this.screen = h("div", { class: "screen" }, this.picture, this.veil),
         h("div", { class: "card-body" }, h("div", { class: "card-title" }, this.title, this.state), this.facts, this.span, this.error),
         h("div", { class: "strip-box" }, this.strip, this.stripLabel)));
     this.spans = null;
@@ -168,10 +170,34 @@ class Card {
       if (this.seen) this.want();
     }, { rootMargin: "200px" });
     this.watcher.observe(this.element);
+    this.element.addEventListener("pointerenter", (e) => { if (e.pointerType === "mouse") this.resting = setTimeout(() => this.play(), hoverWait); });
+    this.element.addEventListener("pointerleave", () => this.stop());
+    signal.addEventListener("abort", () => this.stop());
     addEventListener("themechange", () => this.paintStrip(), { signal });
   }
 
+  // play shows the stream live in its card, as long as the pointer is on it.
+  play() {
+    if (!this.stream?.live || this.player) return;
+    const video = h("video", { class: "moving", playsInline: true, muted: true, "aria-hidden": "true", tabindex: "-1" });
+    this.player = new Player(video, this.name, async () => null);
+    this.player.addEventListener("change", () => this.screen.classList.toggle("plays", this.player?.state === "playing"));
+    this.screen.append(video);
+    this.player.live();
+  }
+
+  stop() {
+    clearTimeout(this.resting);
+    const player = this.player;
+    if (!player) return;
+    this.player = null;
+    this.screen.classList.remove("plays");
+    player.destroy();
+    player.video.remove();
+  }
+
   destroy() {
+    this.stop();
     this.watcher.disconnect();
     this.pictures.forget(this);
     this.element.remove();
@@ -239,25 +265,32 @@ class Card {
   }
 }
 
-// Pictures takes the pictures of the cards that are seen, two at a time, those
-// that wait longest first.
+// Pictures takes the pictures of the cards that are seen, a few at a time, those
+// that wait longest first: from the server, or, where that makes none, as the
+// first frame of a playlist.
 class Pictures {
   constructor(signal) {
     this.signal = signal;
     this.waiting = new Set();
     this.busy = 0;
     this.taken = new Map(); // name -> { at, of }
+    this.stills = true; // whether the server makes pictures
   }
 
   forget(card) { this.waiting.delete(card); }
 
-  // sourceOf returns the playlist that shows the newest picture, and what it is
-  // a picture of, or null.
+  // sourceOf returns where the newest picture is to be had, and what it is a
+  // picture of, or null.
   sourceOf(s) {
     const video = s.tracks.filter((t) => t.kind === "video");
-    if (video.length && !video.some((t) => t.playable)) return null;
-    if (s.live) return { url: api.liveURL(s.name), of: "live" };
-    if (s.last && video.length) return { url: api.rangeURL(s.name, Date.parse(s.last) - 4000, Date.parse(s.last)), of: s.last };
+    const playable = !video.length || video.some((t) => t.playable);
+    const still = (o) => (this.stills ? api.imageURL(s.name, { width: 640, ...o }) : null);
+    if (!playable && !this.stills || s.tracks.length && !video.length) return null;
+    if (s.live) return { still: still(), url: playable && api.liveURL(s.name), of: "live" };
+    if (s.last && video.length) {
+      const last = Date.parse(s.last);
+      return { still: still({ time: last - 100 }), url: playable && api.rangeURL(s.name, last - 4000, last), of: s.last };
+    }
     return null;
   }
 
@@ -265,16 +298,16 @@ class Pictures {
     const source = this.sourceOf(card.stream), had = this.taken.get(card.name);
     if (!source || document.hidden) return;
     const age = Date.now() - (had?.at ?? 0);
-    if (had && (source.of === had.of ? source.of !== "live" || age < pictureAge : age < 5000)) return;
+    if (had && (source.of === had.of ? source.of !== "live" || age < (source.still ? pictureAge : frameAge) : age < 5000)) return;
     this.waiting.add(card);
     this.run();
   }
 
   async run() {
-    while (this.busy < 2 && this.waiting.size && !this.signal.aborted) {
+    while (this.busy < (this.stills ? 3 : 2) && this.waiting.size && !this.signal.aborted) {
       const card = this.waiting.values().next().value;
       this.waiting.delete(card);
-      const source = this.sourceOf(card.stream);
+      const source = card.seen && this.sourceOf(card.stream);
       if (!source) continue;
       this.taken.set(card.name, { at: Date.now(), of: source.of });
       this.busy++;
@@ -283,14 +316,31 @@ class Pictures {
   }
 
   async take(card, source) {
-    const canvas = document.createElement("canvas");
+    let picture = null;
     try {
-      await grab(source.url, canvas, this.signal);
-    } catch { return; }
-    card.picture.width = canvas.width;
-    card.picture.height = canvas.height;
-    card.picture.getContext("2d").drawImage(canvas, 0, 0);
+      if (source.still) picture = await this.fetch(source.still);
+      if (!picture && source.url) {
+        const canvas = document.createElement("canvas");
+        await grab(source.url, canvas, this.signal);
+        picture = canvas;
+      }
+    } catch { /* another time */ }
+    if (!picture || this.signal.aborted) return;
+    card.picture.width = picture.width;
+    card.picture.height = picture.height;
+    card.picture.getContext("2d").drawImage(picture, 0, 0);
+    picture.close?.();
     card.element.classList.add("has-picture");
+  }
+
+  // fetch returns a picture of the server, or null when it makes none.
+  async fetch(url) {
+    const answer = await fetch(url, { signal: this.signal, headers: { [api.consoleHeader]: "1" } });
+    if (answer.ok) return createImageBitmap(await answer.blob());
+    const code = (await answer.json().catch(() => null))?.error?.code;
+    if (["no_decoder", "no_images", "not_found", "not_available"].includes(code)) this.stills = false;
+    else if (answer.status >= 500) throw new Error(code); // busy: another time
+    return null;
   }
 }
 

@@ -1,10 +1,12 @@
 // One player for the present and the past of a stream. It knows which moment
 // every frame was filmed at, and it plays any moment it is asked for: within
 // what is loaded by seeking, elsewhere by another playlist, over gaps by going
-// on at the next thing recorded.
+// on at the next thing recorded. The present comes over WebRTC where that works
+// (LiveWay decides), else over HLS.
 
 import { consoleHeader, liveURL, rangeURL, signedOut } from "./api.js";
 import { codec } from "./format.js";
+import { LiveWay } from "./liveway.js";
 
 const page = 3600_000; // of the past that one playlist holds, milliseconds
 const nearNow = 4000; // closer to now than this is live
@@ -21,10 +23,12 @@ export class Player extends EventTarget {
     this.message = null;
     this.details = null; // of the playlist being played
     this.loaded = null; // {from, to} of a playlist of the past
+    this.way = new LiveWay(this);
     this.serial = 0; // of the load under way: what belongs to an earlier one is ignored
     this.abort = new AbortController();
     const on = (type, f) => video.addEventListener(type, f, { signal: this.abort.signal });
-    on("playing", () => this.setState("playing"));
+    on("playing", () => { this.held = null; this.setState("playing"); });
+    on("pause", () => { this.held = this.way.clock(); });
     on("pause", () => { if (this.state !== "message" && !video.ended && this.state !== "loading") this.setState("paused"); });
     on("waiting", () => { if (this.state === "playing") this.setState("waiting"); });
     on("ended", () => this.pageEnded());
@@ -40,6 +44,7 @@ export class Player extends EventTarget {
   }
 
   fail(title, text = "", retry = false) {
+    this.way.leave();
     this.video.pause();
     this.setState("message", { title, text, retry });
   }
@@ -49,8 +54,10 @@ export class Player extends EventTarget {
     this.mode = "live";
     this.loaded = null;
     this.video.playbackRate = this.video.defaultPlaybackRate = 1; // the default is what a load goes back to
-    this.load(liveURL(this.stream));
+    this.way.begin();
   }
+
+  liveHLS() { this.load(liveURL(this.stream)); }
 
   // at plays the moment ms.
   at(ms) {
@@ -58,6 +65,7 @@ export class Player extends EventTarget {
     const position = this.positionOf(ms);
     if (position !== null) {
       if (this.mode === "live") this.dispatchEvent(new Event("leftlive"));
+      this.way.leave();
       this.mode = "past";
       this.video.currentTime = position;
       this.play();
@@ -69,6 +77,7 @@ export class Player extends EventTarget {
 
   loadPast(ms) {
     const to = ms + page;
+    this.way.leave();
     this.mode = "past";
     this.loaded = { from: ms, to: to > Date.now() ? null : to };
     this.load(rangeURL(this.stream, ms, this.loaded.to));
@@ -128,6 +137,8 @@ export class Player extends EventTarget {
     this.hls = null;
     this.details = null;
     clearTimeout(this.again);
+    this.held = null;
+    if (this.video.srcObject) this.video.srcObject = null;
     this.video.removeAttribute("src");
     // Forget the position, and drop the events that are still to be told of it. A
     // seek before there was anything to play is where the next media would begin,
@@ -160,7 +171,7 @@ export class Player extends EventTarget {
     } else {
       this.fail("This video cannot be played", data.details, true);
     }
-    this.again = setTimeout(() => this.retry(), 4000);
+    this.laterRetry();
   }
 
   unplayable(data) {
@@ -168,6 +179,12 @@ export class Player extends EventTarget {
     const name = /hvc1|hev1/.test(what) ? codec("H265") : /av01/.test(what) ? "AV1" : what || "this codec";
     this.fail("This browser cannot decode " + name,
       name === "H.265" ? "H.265 needs a browser and a machine with a hardware decoder. Or set the camera to H.264, or play its H.264 sub-stream." : "Try another browser, or change the camera's codec.");
+  }
+
+  // laterRetry tries again by itself.
+  laterRetry() {
+    clearTimeout(this.again);
+    this.again = setTimeout(() => this.retry(), 4000);
   }
 
   retry() {
@@ -215,6 +232,7 @@ export class Player extends EventTarget {
 
   toggle() {
     if (this.state === "message") return this.retry();
+    if (this.video.paused && this.video.srcObject && !this.way.using) return this.live(); // it ended meanwhile
     if (this.video.paused) this.play();
     else this.video.pause();
   }
@@ -222,6 +240,7 @@ export class Player extends EventTarget {
   // clock returns the moment at which the displayed frame was filmed, in
   // milliseconds, or null.
   clock() {
+    if (this.video.srcObject) return this.held ?? this.way.clock();
     const t = this.video.currentTime;
     const f = this.fragmentAt(t);
     if (f) return f.programDateTime + (t - f.start) * 1000;
@@ -266,6 +285,7 @@ export class Player extends EventTarget {
 
   destroy() {
     this.abort.abort();
+    this.way.leave();
     this.unload();
   }
 }

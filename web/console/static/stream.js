@@ -7,6 +7,8 @@ import { Player } from "./player.js";
 import { Timebar } from "./timebar.js";
 import { cameraDialog } from "./camera.js";
 import { DetectionList } from "./detections.js";
+import { savePicture } from "./snapshot.js";
+import { WayChip } from "./waychip.js";
 
 const ranges = [["1 h", 3600_000], ["6 h", 6 * 3600_000], ["Day", 86400_000], ["Week", 7 * 86400_000]];
 const speeds = [0.5, 1, 2, 4, 8];
@@ -81,7 +83,8 @@ class StreamView {
     this.clockBox = h("div", { class: "clock", hidden: true }, this.clockTime, this.clockDate);
     this.badge = h("button", { type: "button", class: "badge", onclick: () => this.goLive() });
     this.cover = h("div", { class: "cover", role: "status" });
-    this.stage = h("div", { class: "stage" }, this.video, this.cover, this.clockBox, this.badge);
+    this.way = new WayChip(this.player, this.signal);
+    this.stage = h("div", { class: "stage" }, this.video, this.cover, this.clockBox, this.badge, this.way.element);
     this.video.addEventListener("click", () => this.player.toggle());
     this.video.addEventListener("dblclick", () => this.fullscreen());
     return this.stage;
@@ -234,6 +237,7 @@ class StreamView {
   }
 
   toggleMute() {
+    if (this.video.muted && this.player.way.soundLess) this.way.withSound();
     this.video.muted = !this.video.muted;
     if (!this.video.muted && this.video.volume === 0) this.video.volume = 1;
   }
@@ -254,18 +258,7 @@ class StreamView {
     else this.video.webkitEnterFullscreen?.();
   }
 
-  savePicture() {
-    const ms = this.player.clock(), v = this.video;
-    if (!v.videoWidth) return toast("There is no picture to save", "bad");
-    const c = h("canvas", { width: v.videoWidth, height: v.videoHeight });
-    c.getContext("2d").drawImage(v, 0, 0);
-    c.toBlob((blob) => {
-      const url = URL.createObjectURL(blob);
-      h("a", { href: url, download: this.name + " " + new Date(ms ?? Date.now()).toISOString().replace(/[:.]/g, "-") + ".png" }).click();
-      setTimeout(() => URL.revokeObjectURL(url), 10_000);
-    }, "image/png");
-    toast("Picture saved");
-  }
+  savePicture() { savePicture(this.name, this.video, this.player.clock()); }
 
   mark(which) {
     const ms = this.player.clock();
