@@ -42,6 +42,7 @@ var (
 	ErrReportUnset    = errors.New("sender report carries no wall-clock time")
 	ErrReportFarOff   = errors.New("time stamp of the sender report is far from those of the packets")
 	ErrReportDisputed = errors.New("sender report contradicts the ones before it")
+	ErrReportTicks    = errors.New("time stamp of the sender report does not go with those of the packets")
 )
 
 // Clocks are the clocks of the tracks of one publisher. They share what they
@@ -78,6 +79,7 @@ type Clock struct {
 
 	pending   *pendingReport // came before the first packet
 	reports   []anchor       // oldest first; empty: none to believe
+	lead      int64          // ns: how far the newest report was ahead of the packets
 	candidate *anchor        // disagrees with reports; the next one decides
 	rateError float64        // of the publisher's clock: UTC seconds per media second, minus 1
 }
@@ -150,34 +152,65 @@ func (c *Clock) Report(ntp uint64, rtp uint32, at time.Time) error {
 	if off := c.ns(a.pts) - expected; off > reportReach || off < -reportReach {
 		return fmt.Errorf("%w: by %v", ErrReportFarOff, time.Duration(off).Round(time.Millisecond))
 	}
-	if len(c.reports) > 0 {
-		r := a.utc - c.byReports(a.pts)
-		switch {
-		case r > stepResidual || r < -stepResidual:
-			return c.dispute(a, r)
-		case r > stepAgree || r < -stepAgree:
-			c.forget() // the clock was set by a little: its speed is not to be read across that
-		}
+	ahead := c.ns(a.pts) - expected - c.lead
+	c.lead += ahead
+	if err := c.weigh(a, ahead); err != nil {
+		return err
 	}
 	c.candidate = nil
 	c.accept(a)
 	return nil
 }
 
+// weigh says why a report is not to be believed yet; ahead is how much further
+// ahead of the packets it is than the one before, ns.
+func (c *Clock) weigh(a anchor, ahead int64) error {
+	runsAway := func() error {
+		return fmt.Errorf("%w: it has moved by %v", ErrReportTicks, time.Duration(ahead).Round(time.Millisecond))
+	}
+	if len(c.reports) == 0 {
+		if c.candidate != nil && !c.agrees(a) {
+			c.candidate = &a
+			return runsAway()
+		}
+		return nil
+	}
+	r := a.utc - c.byReports(a.pts)
+	if r <= stepAgree && r >= -stepAgree {
+		return nil
+	}
+	if max(r+ahead, -r-ahead) < max(r, -r)/2 {
+		// It is not the wall clock that stepped: the time stamps of the reports run
+		// away from those of the packets, as GStreamer's webrtcbin 1.22 has it. Which
+		// of the reports was right nobody knows; none is believed until two agree.
+		c.forget()
+		c.candidate = &a
+		return runsAway()
+	}
+	if r > stepResidual || r < -stepResidual {
+		return c.dispute(a, r)
+	}
+	c.forget() // the clock was set by a little: its speed is not to be read across that
+	return nil
+}
+
 // dispute holds a report that does not fit until a second one agrees with it:
 // then the publisher's clock was set, and the reports before are void.
 func (c *Clock) dispute(a anchor, residual int64) error {
-	if p := c.candidate; p != nil {
-		if d := a.utc - (p.utc + c.ns(a.pts-p.pts)); d <= stepAgree && d >= -stepAgree {
-			first := *p
-			c.forget()
-			c.accept(first)
-			c.accept(a)
-			return nil
-		}
+	if c.candidate != nil && c.agrees(a) {
+		first := *c.candidate
+		c.forget()
+		c.accept(first)
+		return nil
 	}
 	c.candidate = &a
 	return fmt.Errorf("%w: by %v", ErrReportDisputed, time.Duration(residual).Round(time.Millisecond))
+}
+
+// agrees reports whether a says the same as the candidate.
+func (c *Clock) agrees(a anchor) bool {
+	d := a.utc - (c.candidate.utc + c.ns(a.pts-c.candidate.pts))
+	return d <= stepAgree && d >= -stepAgree
 }
 
 func (c *Clock) accept(a anchor) {

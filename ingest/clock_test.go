@@ -189,6 +189,44 @@ func TestClockWildReport(t *testing.T) {
 	}
 }
 
+// Reports whose time stamps run twice as fast as those of the packets, as
+// GStreamer's webrtcbin 1.22 sends them, are not believed; those that follow are
+// once two of them agree.
+func TestClockReportsRunAway(t *testing.T) {
+	p := publisher{rate: 90000, start: noon}
+	c := new(Clocks).Track(90000)
+	feed := func(d time.Duration) (time.Duration, fragments.ClockSource) {
+		pts := c.Packet(p.rtp(d), noon.Add(d+10*time.Millisecond))
+		got, src := c.Capture(pts)
+		return got.Time().Sub(noon.Add(d)), src
+	}
+	report := func(d, wrong time.Duration) error {
+		return c.Report(NTP(fragments.ProducerTime(noon.Add(d))), p.rtp(d+wrong), noon.Add(d+10*time.Millisecond))
+	}
+	for d := time.Duration(0); d < 600*time.Millisecond; d += 40 * time.Millisecond {
+		feed(d)
+	}
+	must(t, report(586*time.Millisecond, 586*time.Millisecond)) // nothing tells that it is wrong
+	for d := 600 * time.Millisecond; d < 40*time.Second; d += 40 * time.Millisecond {
+		if d == 1120*time.Millisecond || d > 2*time.Second && d%(5*time.Second) == 0 {
+			if err := report(d, d); !errors.Is(err, ErrReportTicks) {
+				t.Fatalf("report at %v: %v", d, err)
+			}
+		}
+		if off, src := feed(d); d >= 1200*time.Millisecond && (src != fragments.FromArrival || off.Abs() > 11*time.Millisecond) {
+			t.Fatalf("at %v: off by %v, source %v", d, off, src)
+		}
+	}
+	if err := report(40*time.Second, 0); !errors.Is(err, ErrReportTicks) {
+		t.Errorf("first good report: %v", err)
+	}
+	feed(40 * time.Second)
+	must(t, report(45*time.Second, 0))
+	if off, src := feed(45 * time.Second); src != fragments.FromReport || off.Abs() > time.Millisecond {
+		t.Errorf("after two good reports: off by %v, source %v", off, src)
+	}
+}
+
 // A publisher whose time stamps start anew is on arrival time until it reports again.
 func TestClockPublisherRestarts(t *testing.T) {
 	p := publisher{rate: 90000, start: noon, base: 1000, skew: time.Hour}

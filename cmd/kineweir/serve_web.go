@@ -134,12 +134,23 @@ func (s *server) media() (*media.Handler, error) {
 func (s *server) openImages(context.Context) (err error) {
 	c := s.config.Images
 	s.images, err = image.New(s.archive, image.Options{
-		Hub: s.hub, FFmpeg: c.FFmpeg, Workers: c.Workers, Timeout: time.Duration(c.Timeout), MaxMemory: int64(c.MaxMemory), Log: s.log,
+		Hub: s.hub, Waker: cameraWaker{s}, FFmpeg: c.FFmpeg, Workers: c.Workers, Timeout: time.Duration(c.Timeout), MaxMemory: int64(c.MaxMemory), Log: s.log,
 	})
 	if err == nil {
 		s.onStop("pictures", func(context.Context) error { s.images.Close(); return nil })
 	}
 	return err
+}
+
+// cameraWaker wakes cameras on demand, which are opened after the pictures.
+type cameraWaker struct{ s *server }
+
+// Wake implements image.Waker.
+func (w cameraWaker) Wake(ctx context.Context, name fragments.StreamName) error {
+	if w.s.cameras.pull == nil {
+		return nil
+	}
+	return w.s.cameras.pull.Wake(ctx, name)
 }
 
 // checks are what /healthz asks besides the HTTP listener.

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// Warnings log what goes wrong again and again: each kind at most once a second,
-// with how often it happened since the line before. Kinds are constants of the
-// code, so that there are few.
+// Warnings log what goes wrong again and again, with how often it happened since
+// the line before: each kind at once, and when it goes on after 1 s, 2 s, 4 s and
+// so on, up to 5 minutes. A kind that has not been seen for as long as that begins
+// anew. Kinds are constants of the code, so that there are few.
 type Warnings struct {
 	log *slog.Logger
 	now func() time.Time
@@ -19,11 +20,16 @@ type Warnings struct {
 
 type warning struct {
 	logged time.Time
-	count  uint64 // not yet in the log
+	pause  time.Duration // until the next line
+	seen   time.Time     // the newest
+	count  uint64        // not yet in the log
 	last   error
 }
 
-const warningInterval = time.Second
+const (
+	minWarningPause = time.Second
+	maxWarningPause = 5 * time.Minute
+)
 
 // NewWarnings returns Warnings that have nothing to say yet.
 func NewWarnings(log *slog.Logger, now func() time.Time) *Warnings {
@@ -41,8 +47,14 @@ func (w *Warnings) Add(kind string, n uint64, err error) {
 	}
 	k.count += n
 	k.last = err
-	if now := w.now(); now.Sub(k.logged) >= warningInterval {
+	now := w.now()
+	if now.Sub(k.seen) >= maxWarningPause {
+		k.pause = 0
+	}
+	k.seen = now
+	if now.Sub(k.logged) >= k.pause {
 		k.logged = now
+		k.pause = min(max(2*k.pause, minWarningPause), maxWarningPause)
 		w.line(kind, k)
 	}
 }

@@ -37,6 +37,21 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("%d pictures wait to be made already: ask again in %s, or raise images.workers", e.Queue, e.After)
 }
 
+// AsleepError says that a stream on demand did not go live, and nothing of it is
+// recorded either.
+type AsleepError struct {
+	Stream fragments.StreamName
+	Err    error
+}
+
+// Error says why.
+func (e *AsleepError) Error() string {
+	return fmt.Sprintf("stream %s is not live and could not be started: %v", e.Stream, e.Err)
+}
+
+// Unwrap returns why.
+func (e *AsleepError) Unwrap() error { return e.Err }
+
 // NothingError says that nothing was recorded at an instant, and what is
 // nearest to it.
 type NothingError struct {

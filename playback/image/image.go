@@ -30,6 +30,9 @@ type Options struct {
 	// Hub gives the newest picture without the archive, and everything that
 	// Watch sees; nil: the archive only.
 	Hub *live.Hub
+	// Waker starts streams on demand when their newest picture is asked for; nil:
+	// there are none.
+	Waker Waker
 	// FFmpeg is the path or name of the decoder; default "ffmpeg" on PATH. It is
 	// looked up at every use, so that installing it needs no restart.
 	FFmpeg     string
@@ -207,8 +210,8 @@ type Picture struct {
 }
 
 // Picture makes one picture. The error is archive.ErrNoStream, a
-// *playback.ParamError, a *NothingError, a *DecodeError, a *NoDecoderError, a
-// *BusyError, ErrClosed, that of ctx, or one of reading. Requests for the same
+// *playback.ParamError, a *NothingError, an *AsleepError, a *DecodeError, a
+// *NoDecoderError, a *BusyError, ErrClosed, that of ctx, or one of reading. Requests for the same
 // picture at the same time have one process made for them.
 func (m *Maker) Picture(ctx context.Context, name fragments.StreamName, r Request) (*Picture, error) {
 	if err := r.check(); err != nil {
@@ -225,8 +228,13 @@ func (m *Maker) Picture(ctx context.Context, name fragments.StreamName, r Reques
 
 func (m *Maker) picture(ctx context.Context, name fragments.StreamName, r *Request) (*Picture, error) {
 	k := keyOf(name, r)
+	var asleep *AsleepError
 	if r.Time.IsZero() && m.o.Hub != nil {
-		s, err := m.newest(ctx, name, r)
+		woken, err := m.wake(ctx, name)
+		if err != nil && !errors.As(err, &asleep) {
+			return nil, err
+		}
+		s, err := m.newest(ctx, name, r, woken)
 		if err != nil {
 			return nil, err
 		}
@@ -236,6 +244,9 @@ func (m *Maker) picture(ctx context.Context, name fragments.StreamName, r *Reque
 		}
 	}
 	info, err := m.src.Stream(name)
+	if asleep != nil && (err != nil || info.Last == nil) {
+		return nil, asleep
+	}
 	if err != nil {
 		return nil, err
 	}

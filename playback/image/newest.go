@@ -14,9 +14,39 @@ import (
 // live is waited for.
 const startTimeout = 5 * time.Second
 
+// wakeTimeout is how long a camera on demand may take until it is live.
+const wakeTimeout = 10 * time.Second
+
+// Waker starts the publisher of a stream that is published only on demand. It
+// may be called concurrently.
+type Waker interface {
+	// Wake returns when the stream is live, at once when it is not on demand.
+	Wake(ctx context.Context, name fragments.StreamName) error
+}
+
+// wake makes a stream on demand go live, and reports whether it has just done
+// so: its newest picture is then one that comes, not the last of yesterday. The
+// error is an *AsleepError or that of ctx.
+func (m *Maker) wake(ctx context.Context, name fragments.StreamName) (woken bool, err error) {
+	if m.o.Waker == nil || m.o.Hub == nil {
+		return false, nil
+	}
+	_, asleep := m.o.Hub.Live(name)
+	timed, cancel := context.WithTimeout(ctx, wakeTimeout)
+	defer cancel()
+	// It is told of those who watch a live stream too: it must not fall asleep.
+	if err := m.o.Waker.Wake(timed, name); err != nil {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		return false, &AsleepError{Stream: name, Err: err}
+	}
+	return asleep != nil, nil
+}
+
 // newest returns the newest shot of a live stream, nil when the archive is to
-// be asked.
-func (m *Maker) newest(ctx context.Context, name fragments.StreamName, r *Request) (*shot, error) {
+// be asked. One that was woken is waited for.
+func (m *Maker) newest(ctx context.Context, name fragments.StreamName, r *Request, woken bool) (*shot, error) {
 	sub, err := m.o.Hub.Subscribe(name, live.SubscribeOptions{})
 	if errors.Is(err, live.ErrNotLive) {
 		return nil, nil
@@ -36,7 +66,7 @@ func (m *Maker) newest(ctx context.Context, name fragments.StreamName, r *Reques
 		g.add(au, r.Video)
 	}
 	if len(g.units) == 0 {
-		if info, err := m.src.Stream(name); err == nil && info.Last != nil {
+		if info, err := m.src.Stream(name); err == nil && info.Last != nil && !woken {
 			return nil, ctx.Err()
 		} else if err != nil && !errors.Is(err, archive.ErrNoStream) {
 			return nil, err

@@ -3,6 +3,7 @@ package image_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -130,6 +131,47 @@ func TestNewest(t *testing.T) {
 				t.Errorf("after the end: %v", err)
 			}
 		})
+	}
+}
+
+// wakerFunc is an image.Waker.
+type wakerFunc func(ctx context.Context, name fragments.StreamName) error
+
+func (f wakerFunc) Wake(ctx context.Context, name fragments.StreamName) error { return f(ctx, name) }
+
+// The newest picture of a camera on demand is one that it makes now, whatever is
+// recorded of it; when it cannot be reached it is the last that is recorded.
+func TestNewestWakes(t *testing.T) {
+	hub, a := live.New(), record(t, plain)
+	u := units(t, plain)
+	a.Create("new", created)
+	m := newMaker(t, a, image.Options{Hub: hub, Waker: wakerFunc(func(_ context.Context, name fragments.StreamName) error {
+		if _, err := hub.Live(name); err == nil {
+			return nil
+		}
+		p := hub.Publish(name, []*fragments.Track{u[0].Track})
+		go func() {
+			time.Sleep(20 * time.Millisecond) // its first key frame comes later
+			p.Write(u[0])
+		}()
+		t.Cleanup(p.Close)
+		return nil
+	})})
+	for range 2 { // the second is live
+		if got := picture(t, m, image.Request{}); number(t, got) != 0 || !got.Fragment.IsZero() {
+			t.Errorf("frame %d of fragment %v, want the live one", number(t, got), got.Fragment)
+		}
+	}
+	if got := picture(t, m, image.Request{Time: at(50)}); got.Fragment.IsZero() {
+		t.Error("a picture of the past is a live one")
+	}
+	m2 := newMaker(t, a, image.Options{Hub: live.New(), Waker: wakerFunc(func(context.Context, fragments.StreamName) error { return errors.New("camera: no route to host") })})
+	if got := picture(t, m2, image.Request{}); got.Fragment.IsZero() {
+		t.Error("a camera that cannot be reached: no recorded picture")
+	}
+	var asleep *image.AsleepError
+	if _, err := m2.Picture(context.Background(), "new", image.Request{}); !errors.As(err, &asleep) || !strings.Contains(err.Error(), "no route to host") {
+		t.Errorf("nothing is recorded: %v", err)
 	}
 }
 

@@ -39,8 +39,8 @@ func TestStreamOnDemandIsWoken(t *testing.T) {
 
 	asleep := errors.New("the camera does not answer")
 	s = newServer(t, Options{Waker: wakeFunc(func(context.Context, fragments.StreamName) error { return asleep })})
-	if _, err := s.Open(t.Context(), "cam", offerOf(section("video", "recvonly", "rtpmap:96 VP8/90000")), "test"); !errors.Is(err, asleep) {
-		t.Fatalf("error %v, want that of the waker", err)
+	if _, err := s.Open(t.Context(), "cam", offerOf(section("video", "recvonly", "rtpmap:96 VP8/90000")), "test"); !errors.Is(err, asleep) || !errors.Is(err, live.ErrNotLive) {
+		t.Fatalf("error %v, want that of the waker, and live.ErrNotLive", err)
 	}
 }
 

@@ -74,9 +74,12 @@ func New(o Options) (*Server, error) {
 	return &Server{o: o, patience: returnWait, feeds: map[fragments.StreamName]*feed{}, conns: map[*Connection]struct{}{}}, nil
 }
 
+// wakeTimeout is how long a camera on demand may take until it is live.
+const wakeTimeout = 10 * time.Second
+
 // Open makes a peer connection that will show the live stream name to the sender
 // of offer; who is for the log. The caller sets the remote description, answers
-// and closes it. Errors: live.ErrNotLive or the error of the Waker, ErrTooMany,
+// and closes it. Errors: live.ErrNotLive (with that of the Waker), ErrTooMany,
 // *RefusedError.
 func (s *Server) Open(ctx context.Context, name fragments.StreamName, offer, who string) (*Connection, error) {
 	o, err := parseOffer(offer)
@@ -84,8 +87,14 @@ func (s *Server) Open(ctx context.Context, name fragments.StreamName, offer, who
 		return nil, err
 	}
 	if s.o.Waker != nil {
-		if err := s.o.Waker.Wake(ctx, name); err != nil {
-			return nil, fmt.Errorf("wake stream %s: %w", name, err)
+		waking, cancel := context.WithTimeout(ctx, wakeTimeout)
+		err := s.o.Waker.Wake(waking, name)
+		cancel()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("wake stream %s: %w", name, ctx.Err())
+			}
+			return nil, fmt.Errorf("stream %s: %w and could not be started: %w", name, live.ErrNotLive, err)
 		}
 	}
 	if _, err := s.o.Hub.Live(name); err != nil {

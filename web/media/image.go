@@ -239,6 +239,7 @@ func imageAnswer(err error) error {
 	var bad *image.DecodeError
 	var missing *image.NoDecoderError
 	var busy *image.BusyError
+	var asleep *image.AsleepError
 	e := &web.Error{Message: err.Error()}
 	switch {
 	case errors.As(err, &none):
@@ -254,6 +255,8 @@ func imageAnswer(err error) error {
 		e.Status, e.Code = http.StatusServiceUnavailable, "no_decoder"
 	case errors.As(err, &busy):
 		e.Status, e.Code, e.RetryAfter = http.StatusServiceUnavailable, "busy", int((busy.After+time.Second-1)/time.Second)
+	case errors.As(err, &asleep):
+		e.Status, e.Code, e.RetryAfter = http.StatusServiceUnavailable, "not_live", 5
 	case errors.Is(err, image.ErrClosed):
 		e.Status, e.Code = http.StatusServiceUnavailable, "stopping"
 	case errors.Is(err, archive.ErrNoFragment):

@@ -114,3 +114,24 @@ func FuzzFragment(f *testing.F) {
 		}
 	})
 }
+
+// What is rejected keeps its mid and names the transport, for clients that look
+// at every section alike.
+func TestFinishAnswer(t *testing.T) {
+	const transport = "a=setup:passive\r\na=mid:0\r\na=ice-ufrag:ours\r\na=ice-pwd:0123456789012345678901\r\na=rtcp-mux\r\n"
+	offer, err := readDescription("m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=rtcp-mux-only\r\nm=audio 0 UDP/TLS/RTP/SAVPF 111\r\na=bundle-only\r\na=mid:sound\r\nm=audio 0 UDP/TLS/RTP/SAVPF 111\r\n", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := finishAnswer("v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\n"+transport+
+		"m=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\nm=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\n", offer)
+	want := "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\n" + transport + "a=rtcp-mux-only\r\n" +
+		"m=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=setup:passive\r\na=mid:sound\r\na=ice-ufrag:ours\r\na=ice-pwd:0123456789012345678901\r\na=inactive\r\n" +
+		"m=audio 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\n"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if again := finishAnswer(got, offer); again != got {
+		t.Errorf("again:\n%s", again)
+	}
+}

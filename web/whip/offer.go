@@ -86,14 +86,26 @@ func restartOffer(offer, ufrag, pwd string, generation int) string {
 
 // finishAnswer adds what the answer must have in this protocol and the library
 // leaves out: rtcp-mux-only wherever rtcp-mux stands, if it was offered (RFC
-// 8858 section 4, RFC 9725 section 4.4.1).
+// 8858 section 4, RFC 9725 section 4.4.1); and to media that are rejected their
+// mid and the parameters of the transport. They need none, but GStreamer's
+// webrtcbin (1.22) refuses an answer in which one section lacks them.
 func finishAnswer(answer string, offer *description) string {
-	if !offer.rtcpMux || strings.Contains(answer, "a=rtcp-mux-only") {
+	d, err := readDescription(answer, false)
+	if err != nil {
 		return answer
 	}
+	only := offer.rtcpMux && !strings.Contains(answer, "a=rtcp-mux-only")
+	at := -1 // section
 	return mapLines(answer, func(line string) (string, bool) {
-		if line == "a=rtcp-mux" {
+		switch {
+		case strings.HasPrefix(line, "m="):
+			at++
+		case only && line == "a=rtcp-mux":
 			line += "\r\na=rtcp-mux-only"
+		case strings.HasPrefix(line, "c=") && at >= 0 && at < len(offer.media) && d.media[at].rejected && d.media[at].mid == "" && offer.media[at].mid != "":
+			ufrag, pwd := d.credentials()
+			line += "\r\na=setup:" + d.transport().setup + "\r\na=mid:" + offer.media[at].mid +
+				"\r\na=ice-ufrag:" + ufrag + "\r\na=ice-pwd:" + pwd + "\r\na=inactive"
 		}
 		return line, true
 	})
