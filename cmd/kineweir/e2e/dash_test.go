@@ -110,7 +110,7 @@ func TestDASH(t *testing.T) {
 	live := s.http + "/dash/clock/manifest.mpd"
 	for _, player := range []string{"dashjs", "shaka"} {
 		r := playDASH(t, dashOptions{Player: player, URL: live, Seconds: 12})
-		r.check(t, player+" live", 120, limit, 8*time.Second)
+		r.check(t, player+" live", 120, limit, 15*time.Second)
 		if r.AudioBytes == 0 {
 			t.Errorf("%s: no sound", player)
 		}
@@ -124,7 +124,7 @@ func TestDASH(t *testing.T) {
 		return strings.Count(text, "<SegmentURL") > strings.Count(before, "<SegmentURL")+12
 	})
 	r := playDASH(t, dashOptions{Player: "dashjs", URL: live, Seconds: 6})
-	r.check(t, "dashjs live after the hole", 80, limit, 10*time.Second)
+	r.check(t, "dashjs live after the hole", 80, limit, 15*time.Second)
 	stop()
 	time.Sleep(time.Second)
 	past := s.http + "/dash/clock/manifest.mpd" + span(begin, time.Now())
