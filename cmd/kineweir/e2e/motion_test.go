@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -229,4 +230,24 @@ func (s *server) cpu() (used [2]time.Duration) {
 		}
 	}
 	return used
+}
+
+// TestDemoDetects finds what comes by on each camera of the demo.
+func TestDemoDetects(t *testing.T) {
+	out, _ := startDemo(t, "--http", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "--rtsp", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+	console := regexp.MustCompile(`http://[^/\s]+/\n`).FindString(out.String())
+	s := &server{t: t, http: strings.TrimSuffix(console, "/\n")}
+	for _, camera := range []string{"front-door", "yard", "loading-dock"} {
+		eventually(t, 40*time.Second, "two things come by on "+camera, func() bool { return len(detections(t, s, camera)) >= 2 })
+		for _, e := range detections(t, s, camera) {
+			t.Logf("%s: %v of %v, score %v, box %.2f", camera, e.Time.Format(time.TimeOnly), e.End.Sub(e.Time), e.Score, *e.Box)
+		}
+	}
+	t.Run("no ffmpeg", func(t *testing.T) {
+		t.Setenv("PATH", t.TempDir())
+		out, _ := startDemo(t, "--http", fmt.Sprintf("127.0.0.1:%d", freePort(t)), "--rtsp", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+		if !strings.Contains(out.String(), "install ffmpeg") {
+			t.Errorf("it does not say what is missing:\n%s", out)
+		}
+	})
 }
