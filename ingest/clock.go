@@ -27,6 +27,8 @@ const (
 	stepResidual = int64(time.Second)
 	// stepAgree is how well the second one must confirm it.
 	stepAgree = int64(100 * time.Millisecond)
+	// leadLimit is how far ahead of the packets is far (see Clocks.Wary).
+	leadLimit = int64(250 * time.Millisecond)
 	// rateBaseline is how far apart two reports must be before the speed of the
 	// publisher's clock is taken from them; a shorter span would turn the rounding
 	// of their time stamps into drift.
@@ -49,6 +51,12 @@ var (
 // learn of the publisher's wall clock, so that all tracks change from arrival
 // times to the publisher's own at the same moment. Not safe for concurrent use.
 type Clocks struct {
+	// Wary has a first report that is far ahead of the packets, and as early, wait
+	// for a second one that agrees. Senders over RTSP begin so in good faith, when
+	// their encoder looks ahead; browsers do not, and GStreamer's webrtcbin 1.22 has
+	// reports that run away from its packets from the moment on when it started.
+	Wary bool
+
 	first  time.Time // arrival of the first packet of any track
 	tracks []*Clock
 }
@@ -152,9 +160,9 @@ func (c *Clock) Report(ntp uint64, rtp uint32, at time.Time) error {
 	if off := c.ns(a.pts) - expected; off > reportReach || off < -reportReach {
 		return fmt.Errorf("%w: by %v", ErrReportFarOff, time.Duration(off).Round(time.Millisecond))
 	}
-	ahead := c.ns(a.pts) - expected - c.lead
-	c.lead += ahead
-	if err := c.weigh(a, ahead); err != nil {
+	moved := c.ns(a.pts) - expected - c.lead
+	c.lead += moved
+	if err := c.weigh(a, moved, at); err != nil {
 		return err
 	}
 	c.candidate = nil
@@ -162,15 +170,16 @@ func (c *Clock) Report(ntp uint64, rtp uint32, at time.Time) error {
 	return nil
 }
 
-// weigh says why a report is not to be believed yet; ahead is how much further
+// weigh says why a report is not to be believed yet; moved is how much further
 // ahead of the packets it is than the one before, ns.
-func (c *Clock) weigh(a anchor, ahead int64) error {
+func (c *Clock) weigh(a anchor, moved int64, at time.Time) error {
 	runsAway := func() error {
-		return fmt.Errorf("%w: it has moved by %v", ErrReportTicks, time.Duration(ahead).Round(time.Millisecond))
+		c.group.distrust()
+		c.candidate = &a
+		return fmt.Errorf("%w: it is %v ahead", ErrReportTicks, time.Duration(c.lead).Round(time.Millisecond))
 	}
 	if len(c.reports) == 0 {
-		if c.candidate != nil && !c.agrees(a) {
-			c.candidate = &a
+		if c.candidate != nil && !c.agrees(a) || c.candidate == nil && c.early(at) {
 			return runsAway()
 		}
 		return nil
@@ -179,12 +188,9 @@ func (c *Clock) weigh(a anchor, ahead int64) error {
 	if r <= stepAgree && r >= -stepAgree {
 		return nil
 	}
-	if max(r+ahead, -r-ahead) < max(r, -r)/2 {
+	if max(r+moved, -r-moved) < max(r, -r)/2 {
 		// It is not the wall clock that stepped: the time stamps of the reports run
-		// away from those of the packets, as GStreamer's webrtcbin 1.22 has it. Which
-		// of the reports was right nobody knows; none is believed until two agree.
-		c.forget()
-		c.candidate = &a
+		// away from those of the packets. Which of the reports was right nobody knows.
 		return runsAway()
 	}
 	if r > stepResidual || r < -stepResidual {
@@ -192,6 +198,24 @@ func (c *Clock) weigh(a anchor, ahead int64) error {
 	}
 	c.forget() // the clock was set by a little: its speed is not to be read across that
 	return nil
+}
+
+// early reports whether a first report is as far ahead of the packets as they
+// have come until now, and more than an encoder needs to be.
+func (c *Clock) early(at time.Time) bool {
+	return c.group.Wary && c.lead > leadLimit && c.lead > int64(at.Sub(c.group.first))*9/10
+}
+
+// distrust drops the reports of all tracks, for they are made by one program. Of
+// each track none is believed then until two agree.
+func (s *Clocks) distrust() {
+	for _, c := range s.tracks {
+		if n := len(c.reports); n > 0 {
+			last := c.reports[n-1]
+			c.forget()
+			c.candidate = &last
+		}
+	}
 }
 
 // dispute holds a report that does not fit until a second one agrees with it:

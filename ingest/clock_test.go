@@ -193,37 +193,67 @@ func TestClockWildReport(t *testing.T) {
 // GStreamer's webrtcbin 1.22 sends them, are not believed; those that follow are
 // once two of them agree.
 func TestClockReportsRunAway(t *testing.T) {
-	p := publisher{rate: 90000, start: noon}
-	c := new(Clocks).Track(90000)
-	feed := func(d time.Duration) (time.Duration, fragments.ClockSource) {
-		pts := c.Packet(p.rtp(d), noon.Add(d+10*time.Millisecond))
-		got, src := c.Capture(pts)
-		return got.Time().Sub(noon.Add(d)), src
-	}
-	report := func(d, wrong time.Duration) error {
-		return c.Report(NTP(fragments.ProducerTime(noon.Add(d))), p.rtp(d+wrong), noon.Add(d+10*time.Millisecond))
-	}
-	for d := time.Duration(0); d < 600*time.Millisecond; d += 40 * time.Millisecond {
-		feed(d)
-	}
-	must(t, report(586*time.Millisecond, 586*time.Millisecond)) // nothing tells that it is wrong
-	for d := 600 * time.Millisecond; d < 40*time.Second; d += 40 * time.Millisecond {
-		if d == 1120*time.Millisecond || d > 2*time.Second && d%(5*time.Second) == 0 {
-			if err := report(d, d); !errors.Is(err, ErrReportTicks) {
-				t.Fatalf("report at %v: %v", d, err)
+	for _, start := range []time.Duration{0, 100 * time.Millisecond, 586 * time.Millisecond, 6 * time.Second} { // before the first packet
+		p := publisher{rate: 90000, start: noon}
+		s := Clocks{Wary: true}
+		c, other := s.Track(90000), s.Track(48000)
+		other.Packet(7, noon)
+		must(t, other.Report(NTP(fragments.ProducerTime(noon.Add(-time.Hour))), 7, noon))
+		feed := func(d time.Duration) (time.Duration, fragments.ClockSource) {
+			pts := c.Packet(p.rtp(d), noon.Add(d+10*time.Millisecond))
+			got, src := c.Capture(pts)
+			return got.Time().Sub(noon.Add(d)), src
+		}
+		report := func(d, wrong time.Duration) error {
+			return c.Report(NTP(fragments.ProducerTime(noon.Add(d))), p.rtp(d+wrong), noon.Add(d+10*time.Millisecond))
+		}
+		told := 0
+		for d := time.Duration(0); d < 40*time.Second; d += 40 * time.Millisecond {
+			if d == 80*time.Millisecond || d == 640*time.Millisecond || d > 2*time.Second && d%(5*time.Second) == 0 {
+				if err := report(d, start+d); errors.Is(err, ErrReportTicks) {
+					told++
+				} else if err != nil || d > 80*time.Millisecond {
+					t.Fatalf("report at %v: %v", d, err)
+				}
+			}
+			if off, src := feed(d); told > 0 && (src != fragments.FromArrival || off.Abs() > 11*time.Millisecond) {
+				t.Fatalf("started %v before, at %v: off by %v, source %v", start, d, off, src)
+			} else if off < -200*time.Millisecond && d > 80*time.Millisecond {
+				t.Fatalf("started %v before, at %v: off by %v", start, d, off)
 			}
 		}
-		if off, src := feed(d); d >= 1200*time.Millisecond && (src != fragments.FromArrival || off.Abs() > 11*time.Millisecond) {
-			t.Fatalf("at %v: off by %v, source %v", d, off, src)
+		if err := report(40*time.Second, 0); !errors.Is(err, ErrReportTicks) {
+			t.Errorf("first good report: %v", err)
+		}
+		feed(40 * time.Second)
+		must(t, report(45*time.Second, 0))
+		if off, src := feed(45 * time.Second); src != fragments.FromReport || off.Abs() > time.Millisecond {
+			t.Errorf("after two good reports: off by %v, source %v", off, src)
 		}
 	}
-	if err := report(40*time.Second, 0); !errors.Is(err, ErrReportTicks) {
-		t.Errorf("first good report: %v", err)
-	}
-	feed(40 * time.Second)
-	must(t, report(45*time.Second, 0))
-	if off, src := feed(45 * time.Second); src != fragments.FromReport || off.Abs() > time.Millisecond {
-		t.Errorf("after two good reports: off by %v, source %v", off, src)
+}
+
+// An encoder that looks ahead two seconds is late by them, and its reports tell.
+func TestClockLateEncoder(t *testing.T) {
+	for _, first := range []time.Duration{200 * time.Millisecond, 3 * time.Second} {
+		p := publisher{rate: 90000, start: noon}
+		c := (&Clocks{Wary: true}).Track(90000)
+		var off time.Duration
+		var src fragments.ClockSource
+		for d := time.Duration(0); d < 12*time.Second; d += 40 * time.Millisecond {
+			arrives := noon.Add(d + 2*time.Second)
+			if now := d + 2*time.Second; d == first || d == first+5*time.Second { // reports are of now
+				if err := c.Report(NTP(fragments.ProducerTime(noon.Add(now))), p.rtp(now), arrives); err != nil && d > time.Second {
+					t.Errorf("report at %v: %v", d, err)
+				}
+			}
+			pts := c.Packet(p.rtp(d), arrives)
+			got, s := c.Capture(pts)
+			off, src = got.Time().Sub(noon.Add(d)), s
+		}
+		if src != fragments.FromReport || off.Abs() > time.Millisecond {
+			t.Errorf("first report at %v: off by %v, source %v", first, off, src)
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ type Session interface {
 	Close(reason error)
 }
 
-// Options configure a [Receiver]. All are required.
+// Options configure a [Receiver]. All but Wary are required.
 type Options struct {
 	Log *slog.Logger
 	Now func() time.Time
@@ -42,6 +42,8 @@ type Options struct {
 	// MaxSkew is how far the clock of the publisher may be from ours without a
 	// word in the log.
 	MaxSkew time.Duration
+	// Wary is that of [ingest.Clocks].
+	Wary bool
 }
 
 // Receiver makes access units of the packets of one publisher and hands them to
@@ -83,7 +85,7 @@ type track struct {
 
 // New returns a receiver without tracks.
 func New(o Options) *Receiver {
-	return &Receiver{o: o, warn: NewWarnings(o.Log, o.Now), created: o.Now()}
+	return &Receiver{o: o, warn: NewWarnings(o.Log, o.Now), created: o.Now(), clocks: ingest.Clocks{Wary: o.Wary}}
 }
 
 // Add adds a track whose packets carry f, with one stream, which is selected.

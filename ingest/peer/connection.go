@@ -76,7 +76,7 @@ func newConnection(s *Server, name fragments.StreamName, src ingest.Source, p *p
 	for _, sec := range p.sections {
 		c.sources = append(c.sources, &source{id: sec.id, kind: sec.kind, rids: sec.rids})
 	}
-	c.rx = depacketize.New(depacketize.Options{Log: c.log, Now: s.o.Now, MaxSkew: s.o.MaxClockSkew, Open: c.publish})
+	c.rx = depacketize.New(depacketize.Options{Log: c.log, Now: s.o.Now, MaxSkew: s.o.MaxClockSkew, Open: c.publish, Wary: true})
 	c.rx.Hold()
 	if c.pc, err = api.NewPeerConnection(webrtc.Configuration{ICEServers: s.o.ICEServers}); err != nil {
 		return nil, err
