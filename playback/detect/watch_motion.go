@@ -176,6 +176,13 @@ func (m *motionWatch) idle(ctx context.Context) error {
 	case <-m.surge: // of what has been looked at
 	default:
 	}
+	m.mu.Lock()
+	blind := !m.sizes.suffice() // since the second stage has asked
+	m.mu.Unlock()
+	if blind {
+		cancel(nil)
+		return nil
+	}
 	var all sync.WaitGroup
 	all.Go(func() {
 		select {
