@@ -40,8 +40,10 @@ test: check deps
 	$(call timed,race) env CGO_ENABLED=1 go test -race -timeout 15m $(RACE)
 	$(call timed,end to end) bash -c '. .ci/env.sh; go test -count=1 -timeout 15m $(E2E)'
 
-# The second line measures the record core beside the disk, JetStream, Pebble and
-# kinesalite in one run, and prints ratios; it is a module of its own.
+# The second line measures what viewers cost, the third the record core beside the
+# disk, JetStream, Pebble and kinesalite in one run, in ratios; that is a module of
+# its own.
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+	go run ./cmd/kineweir bench viewers
 	bash -c '. .ci/env.sh; cd cmd/kineweir/peers && go vet . && go run . -dir .'

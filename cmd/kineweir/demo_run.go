@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -125,6 +126,7 @@ func (d *demo) print(l listening, start time.Time) {
 	fmt.Fprintf(w, "\nA record for every fragment goes into a data stream. Read it with any Kinesis client,\nfor instance\n\n")
 	fmt.Fprintf(w, "    kineweir tail %s --server %s\n", d.config.Feed.Stream, l.HTTP)
 	fmt.Fprintf(w, "    aws kinesis list-shards --stream-name %s --endpoint-url %s\n", d.config.Feed.Stream, l.HTTP)
+	d.printMotion(l)
 	where := l.RTSP
 	if l.Credentials != "" {
 		where = strings.Replace(where, "://", "://"+auth.FirstUser+":KEY@", 1)
@@ -136,6 +138,31 @@ func (d *demo) print(l listening, start time.Time) {
 		return
 	}
 	fmt.Fprintf(w, "Everything is kept in %s until Ctrl-C stops the demo; --data keeps it.\n", d.config.Data)
+}
+
+// printMotion tells of the motion detectors, or why there are none.
+func (d *demo) printMotion(l listening) {
+	if len(d.config.Streams) == 0 {
+		fmt.Fprintf(d.out, "\nNo motion is detected and there are no pictures: for those install ffmpeg.\n")
+		return
+	}
+	fmt.Fprintf(d.out, "\nMotion on the cameras is detected. The console shows it, and so do\n\n")
+	fmt.Fprintf(d.out, "    kineweir tail %s --server %s\n    curl \"%s/api/detections?order=newest\"\n", d.config.Events.Stream, l.HTTP, l.HTTP)
+}
+
+// demoQuiet ends an event before the same comes by again.
+const demoQuiet = duration(time.Second)
+
+// demoMotion switches motion on for the cameras of the demo, when there is what
+// decodes their video.
+func demoMotion(c *Config) {
+	if _, err := exec.LookPath(c.Images.FFmpeg); err != nil || c.Events.Stream == "" {
+		return
+	}
+	c.Streams = map[string]Stream{}
+	for _, camera := range demoCameras() {
+		c.Streams[string(camera.name)] = Stream{Motion: MotionConfig{Enabled: true, Quiet: demoQuiet, Zones: camera.zone}}
+	}
 }
 
 // demoConfig is the configuration of the demo: the defaults and the flags, with
@@ -162,6 +189,7 @@ func demoConfig(ctx context.Context, settings []setting) (*Config, error) {
 	if _, given := c.origin["feed.stream"]; !given {
 		c.Feed.Stream = "camera-metadata"
 	}
+	demoMotion(c)
 	c.dropTaken(ctx)
 	return c, nil
 }

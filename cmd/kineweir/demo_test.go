@@ -191,3 +191,30 @@ func TestDemoTakesOtherPorts(t *testing.T) {
 		t.Errorf("RTSP is on %s, want a free port of this machine", c.RTSP.Addr)
 	}
 }
+
+// TestDemoMotion sees motion switched on where there is ffmpeg, and said where
+// there is none.
+func TestDemoMotion(t *testing.T) {
+	for _, tc := range []struct {
+		ffmpeg  string
+		streams int
+		want    string
+	}{{"go", 3, "tail detections --server http://h:1"}, {"/no/such/ffmpeg", 0, "install ffmpeg"}} {
+		c := defaultConfig()
+		c.Images.FFmpeg = tc.ffmpeg // any program there is: it is not run
+		demoMotion(c)
+		if len(c.Streams) != tc.streams {
+			t.Errorf("%s: motion for %d cameras, want %d", tc.ffmpeg, len(c.Streams), tc.streams)
+		}
+		for name, s := range c.Streams {
+			if set := s.detectors(); set.Motion == nil || set.Validate() != nil {
+				t.Errorf("%s: %+v, %v", name, set, set.Validate())
+			}
+		}
+		var out bytes.Buffer
+		d := &demo{config: c, out: &out}
+		if d.print(listening{HTTP: "http://h:1"}, time.Now()); !strings.Contains(out.String(), tc.want) {
+			t.Errorf("%s: %q is not in\n%s", tc.ffmpeg, tc.want, &out)
+		}
+	}
+}

@@ -7,7 +7,8 @@
 // picture was captured, so that availabilityStartTime plus presentation time is
 // the capture time of every frame: live, where availabilityStartTime is 1970, the
 // position of a player is the Unix time of what it shows. Holes in time are holes
-// between Periods.
+// between Periods. Live, a producer whose clock is far off is told of by the
+// server's: players could not find the live edge otherwise.
 //
 // Segments are in a SegmentList with a SegmentTimeline, for they are named by
 // fragment and not by time. Within a Period the time line has neither holes nor

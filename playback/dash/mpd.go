@@ -34,7 +34,6 @@ const (
 	// being recorded, one has just come, and one is for what is late.
 	delayRows = 3
 	minDelay  = 4 * time.Second // some players look for news every 3 s only
-	maxLag    = 5 * time.Second
 	minUpdate = time.Second
 	recent    = 10 // rows that tell how long the next ones will be
 )
@@ -74,7 +73,7 @@ func (m *manifest) append(b []byte) []byte {
 	if !m.r.Live {
 		// The first row of a range is always the same, but may be gone. What has
 		// ended begins at 0.
-		m.origin = time.Duration(v.Rows[0].Time.UnixNano())
+		m.origin = m.timeOf(&v.Rows[0])
 		if v.Ended {
 			m.origin = m.periods[0].at
 		}
@@ -108,7 +107,7 @@ func (m *manifest) appendTimes(b []byte) []byte {
 	} else {
 		newest := &v.Rows[last.to-1]
 		lag := newest.Arrival.Sub(time.Unix(0, int64(last.end(m)-newest.Duration)))
-		delay := (max(delayRows*longest, minDelay) + min(max(lag, 0), maxLag)).Round(100 * time.Millisecond)
+		delay := (max(delayRows*longest, minDelay) + min(max(lag, 0), maxSkew)).Round(100 * time.Millisecond)
 		b = append(b, ` type="dynamic"`...)
 		b = appendDuration(b, "minimumUpdatePeriod", max(longest.Round(100*time.Millisecond), minUpdate))
 		b = appendDuration(b, "suggestedPresentationDelay", delay)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/playback/hls"
 )
 
 // period is a stretch of rows that have the same tracks and one time line.
@@ -109,10 +110,10 @@ func (s *stream) startOf(m *manifest, i int, disc int64, shown time.Duration, be
 			return s.starts[k]
 		}
 	}
-	p := start{sequence, disc, time.Duration(r.Time.UnixNano()), r.Start + shown}
+	p := start{sequence, disc, m.timeOf(r), r.Start + shown}
 	if first := &m.v.Rows[0]; disc == m.v.Discontinuity && len(before) == 0 {
 		// What was before may have been deleted since.
-		p = start{m.v.Sequence, disc, time.Duration(first.Time.UnixNano()), first.Start + shown}
+		p = start{m.v.Sequence, disc, m.timeOf(first), first.Start + shown}
 	}
 	if len(before) == 0 {
 		return p
@@ -125,6 +126,21 @@ func (s *stream) startOf(m *manifest, i int, disc int64, shown time.Duration, be
 		p.at = end
 	}
 	return p
+}
+
+// maxSkew is how far the producer's clock may be from the server's in what still
+// grows. Players look for the newest media by the server's clock: of a camera whose
+// clock was never set they would find none.
+const maxSkew = 10 * time.Second
+
+// timeOf returns when a row begins, since 1970: on the clock that was asked for, or
+// when it arrived.
+func (m *manifest) timeOf(r *hls.ViewRow) time.Duration {
+	at := r.Time
+	if !m.v.Ended && r.Arrival.Sub(at).Abs() > maxSkew {
+		at = r.Arrival
+	}
+	return time.Duration(at.UnixNano())
 }
 
 // maxStarts is how many beginnings are remembered of a stream.

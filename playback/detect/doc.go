@@ -10,15 +10,21 @@
 //
 // # Motion
 //
-// The first stage costs next to nothing. It follows the compressed sizes of the
-// frames between key frames, which grow when something moves, and compares
-// pictures of the key frames alone, at about a hundredth of a core per camera.
-// Either wakes the second stage, which decodes some frames a second, small and
-// grey, beginning with the group of pictures that is still in memory, and
-// compares each with a background that it learns: how bright every pixel is and
-// how much it wavers. What differs is gathered in cells, cells in regions, and a
-// region moves when it also differs from the frame before. Light that goes on or
-// off, noise, and things that have come to rest are no motion.
+// The first stage costs next to nothing. It compares pictures of the key frames
+// alone, at about a hundredth of a core per camera, and follows the compressed
+// sizes of the frames between them, which grow when something moves. Either wakes
+// the second stage, which decodes some frames a second, small and grey, beginning
+// with the group of pictures that is still in memory, and compares each with a
+// background that it learns: how bright every pixel is and how much it wavers.
+// What differs is gathered in cells, cells in regions, and a region moves when it
+// also differs from the frame before. Light that goes on or off, noise, and things
+// that have come to rest are no motion.
+//
+// Sizes tell little where noise fills the frames or a rate control keeps them
+// alike. The first stage knows: where they are blunt and key frames are more than
+// two seconds apart, what is short would be missed, and the second stage goes on
+// all the time. Alarms that were false make it more patient. What a key frame
+// shows first begins with that key frame.
 //
 // # Events
 //

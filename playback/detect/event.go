@@ -75,6 +75,11 @@ func newTracker(camera fragments.StreamName, source string, sureBy int, quiet ti
 // the records to be put.
 func (t *tracker) see(at time.Time, list []sighting) [][]byte {
 	t.records = nil
+	for _, e := range t.open {
+		if at.Sub(e.last) < -setBack {
+			t.end(e)
+		}
+	}
 	for i := range list {
 		t.sighted(&list[i])
 	}

@@ -105,3 +105,19 @@ func TestTrackerCutsLongEvents(t *testing.T) {
 		t.Errorf("%d events in 3 times the longest", len(ids))
 	}
 }
+
+// A clock that is set back ends what was under way.
+func TestTrackerClockSetBack(t *testing.T) {
+	tr := newTracker("cam", "test", 1, time.Second)
+	see := func(at time.Time) []events.Detection {
+		return told(t, tr.see(at, []sighting{{at: at, label: "motion", score: 0.5}}))
+	}
+	first := see(noon)
+	if more := see(second(1)); len(more) != 0 {
+		t.Fatalf("%+v", more)
+	}
+	list := see(second(-3600))
+	if len(list) != 2 || list[0].ID != first[0].ID || !list[0].End.Equal(second(1)) || !list[1].Time.Equal(second(-3600)) {
+		t.Errorf("%+v", list)
+	}
+}

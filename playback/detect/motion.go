@@ -25,6 +25,10 @@ const (
 	absorbTime = 60 * time.Second // until it shows what has come and stays
 )
 
+// setBack is how old a picture may be to be one of a group of pictures that is
+// seen again. What is older tells of a clock that has been set.
+const setBack = time.Minute
+
 // Pixels are kept with fixedBits bits behind the point.
 const fixedBits = 6
 
@@ -73,11 +77,11 @@ func newMotion(sensitivity int, zones []Zone) *motion {
 // look compares a picture of lookWidth x lookHeight grey pixels with what was
 // before, learns it, and returns what moves in it, the largest first.
 func (m *motion) look(pix []byte, at time.Time) []region {
-	if m.back == nil {
+	elapsed := at.Sub(m.last)
+	if m.back == nil || elapsed < -setBack {
 		m.learnAnew(pix, at)
 		return nil
 	}
-	elapsed := at.Sub(m.last)
 	if elapsed <= 0 {
 		return nil
 	}

@@ -12,6 +12,7 @@ type scene struct {
 	rnd   *rand.Rand
 	noise float64 // standard deviation, grey levels
 	light float64 // added to every pixel
+	gain  float64 // by which every pixel is multiplied; 0: 1
 	boxes []thing
 }
 
@@ -33,6 +34,9 @@ func (s *scene) draw() []byte {
 				if px >= t.box[0] && px < t.box[0]+t.box[2] && py >= t.box[1] && py < t.box[1]+t.box[3] {
 					v = float64(t.grey)
 				}
+			}
+			if s.gain > 0 {
+				v *= s.gain
 			}
 			v += s.light + s.noise*s.rnd.NormFloat64()
 			pix[y*lookWidth+x] = byte(math.Max(0, math.Min(255, v)))
@@ -64,6 +68,10 @@ func TestMotion(t *testing.T) {
 		{"little walks, sensitive", 95, nil, 2, func(s *scene, i int) { s.boxes = []thing{wanderer(i, 0.04)} }, true},
 		{"little walks, insensitive", 10, nil, 2, func(s *scene, i int) { s.boxes = []thing{wanderer(i, 0.04)} }, false},
 		{"light goes on", 50, nil, 2, func(s *scene, i int) { s.light = 50 }, false},
+		{"light goes on, most where it is bright", 85, nil, 2, func(s *scene, i int) { s.gain = 1.5 }, false},
+		{"somebody walks as light goes on", 50, nil, 2, func(s *scene, i int) {
+			s.gain, s.boxes = 1.2, []thing{wanderer(i, 0.08)}
+		}, true},
 		{"a cloud passes", 50, nil, 2, func(s *scene, i int) { s.light = -30 * math.Sin(float64(i)/10) }, false},
 		{"the camera is turned", 50, nil, 2, func(s *scene, i int) {
 			if i == 0 {
@@ -131,6 +139,34 @@ func TestMotionAtRest(t *testing.T) {
 	}
 	if hits := run(15, func(i int) { s.boxes = []thing{wanderer(20+i, 0.1)} }); hits < 13 {
 		t.Errorf("leaves: %d of 15", hits)
+	}
+}
+
+// A clock that is set back costs the pictures that it takes to learn anew, not
+// those of the hour that it was wrong by.
+func TestMotionClockSetBack(t *testing.T) {
+	s := newScene(2)
+	m := newMotion(50, nil)
+	now := time.Unix(1e9, 0)
+	hits := 0
+	for i := range 100 {
+		now = now.Add(200 * time.Millisecond)
+		if i == 50 {
+			now = now.Add(-time.Hour)
+		}
+		if i >= 80 {
+			s.boxes = []thing{wanderer(i-80, 0.1)}
+		}
+		if len(m.look(s.draw(), now)) > 0 {
+			hits++
+		}
+	}
+	if hits < 18 || hits > 20 {
+		t.Errorf("motion in %d of 20 pictures", hits)
+	}
+	old := now.Add(-10 * time.Second)
+	if s.boxes[0].grey = 20; m.look(s.draw(), old) != nil {
+		t.Error("a picture that has been looked at already is looked at again")
 	}
 }
 

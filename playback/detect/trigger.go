@@ -54,7 +54,7 @@ func newSizes(sensitivity int) *sizes {
 // move. It learns what is usual, unless something is known to move.
 func (s *sizes) add(bytes int, key bool, at time.Time, learn bool) bool {
 	x := float64(bytes)
-	if at.After(s.newest) {
+	if key || at.After(s.newest) { // a clock may be set back
 		s.newest = at
 	}
 	if key {

@@ -3,6 +3,7 @@ package detect
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -45,7 +46,7 @@ func (w *watcher) run(ctx context.Context, look func(ctx context.Context, w *wat
 	w.out = newTeller(w)
 	defer w.out.close()
 	log := w.d.o.Log.With("stream", string(w.name), "detector", w.kind)
-	pause := minPause
+	pause, said := minPause, ""
 	for ctx.Err() == nil {
 		w.set(stateWaiting, nil)
 		if _, err := w.d.o.Hub.Wait(ctx, w.name); err != nil {
@@ -57,7 +58,7 @@ func (w *watcher) run(ctx context.Context, look func(ctx context.Context, w *wat
 			return
 		}
 		if err == nil || errors.Is(err, live.ErrEnded) || errors.Is(err, live.ErrNotLive) {
-			pause = minPause
+			pause, said = minPause, ""
 			continue
 		}
 		if time.Since(begun) > steady {
@@ -65,7 +66,11 @@ func (w *watcher) run(ctx context.Context, look func(ctx context.Context, w *wat
 		}
 		w.set(stateError, err)
 		w.count(func(s *Status) { s.Restarts++ })
-		log.Warn("detector does not work, will try again", "error", err, "pause", pause)
+		level := slog.LevelDebug // the same again
+		if text := err.Error(); text != said {
+			level, said = slog.LevelWarn, text
+		}
+		log.Log(ctx, level, "detector does not work, will try again", "error", err, "pause", pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

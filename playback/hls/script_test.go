@@ -217,7 +217,7 @@ func (s *script) view(path string, r hls.Request) {
 			gap = false
 		}
 	}
-	for i := range v.Rows {
+	for i := v.From; i < len(v.Rows); i++ {
 		if name := v.AppendSegment(nil, k, i); len(name) > 0 {
 			got = append(got, base+string(name))
 		}
@@ -225,7 +225,7 @@ func (s *script) view(path string, r hls.Request) {
 	if !slices.Equal(got, want) || maps < strings.Count(s.output, "#EXT-X-MAP:") {
 		s.t.Errorf("view of %s names\n%s\nthe playlist\n%s", path, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if !strings.Contains(s.output, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", v.Sequence)) {
+	if !strings.Contains(s.output, fmt.Sprintf("#EXT-X-MEDIA-SEQUENCE:%d\n", v.Sequence+int64(v.From))) {
 		s.t.Errorf("view of %s begins at %d", path, v.Sequence)
 	}
 }

@@ -116,8 +116,14 @@ func (a *API) putSettings(w http.ResponseWriter, r *http.Request) error {
 	}
 	body := bodyOfSettings(s, name) // what is left out stays
 	body.Detectors = nil
+	// Zones are given all or not at all: decoding into those there are would change
+	// what is stored, and let one zone inherit from another.
+	zones := body.takeZones()
 	if err := web.ReadJSON(w, r, &body); err != nil {
 		return err
+	}
+	if body.Motion != nil && body.Motion.Zones == nil {
+		body.Motion.Zones = zones
 	}
 	set, err := body.settings()
 	if err != nil {
@@ -165,6 +171,14 @@ func bodyOfSettings(s Settings, name fragments.StreamName) settingsBody {
 		b.Detectors = append(b.Detectors, st)
 	}
 	return b
+}
+
+// takeZones returns the zones and leaves none.
+func (b *settingsBody) takeZones() (zones []detect.Zone) {
+	if b.Motion != nil {
+		zones, b.Motion.Zones = b.Motion.Zones, nil
+	}
+	return zones
 }
 
 // maxAround bounds what is recorded before and after an event, seconds: it waits

@@ -43,6 +43,7 @@ type page struct {
 	mu       sync.Mutex // guards the fields below
 	troubles []string   // errors, exceptions and breaches of the content policy
 	requests []string   // URLs
+	deleted  []string   // likewise
 }
 
 // startBrowser starts Chromium for the length of the test.
@@ -213,7 +214,7 @@ func (p *page) event(method string, params json.RawMessage) {
 			Text      string
 			Exception struct{ Description string }
 		}
-		Request struct{ URL string }
+		Request struct{ URL, Method string }
 		Issue   struct{ Code string }
 	}
 	_ = json.Unmarshal(params, &e)
@@ -232,6 +233,9 @@ func (p *page) event(method string, params json.RawMessage) {
 		}
 	case "Network.requestWillBeSent":
 		p.requests = append(p.requests, e.Request.URL)
+		if e.Request.Method == "DELETE" {
+			p.deleted = append(p.deleted, e.Request.URL)
+		}
 	}
 }
 
@@ -272,14 +276,14 @@ const videoState = `(() => { const v = document.querySelector('video'); return v
 // wait waits until a condition holds in the page.
 func (p *page) wait(what, condition string) {
 	p.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(45 * time.Second); ; {
 		var ok bool
 		p.eval(&ok, "(() => { try { return Boolean("+condition+"); } catch { return false; } })()") // the view may not be there yet
 		if ok {
 			return
 		}
 		if time.Now().After(end) {
-			p.t.Fatalf("%s did not happen within 20 s; the page says: %.600s\nits video: %s\ntroubles: %v", what, p.text("document.body.innerText"), p.text(videoState), p.troubles)
+			p.t.Fatalf("%s did not happen within 45 s; the page says: %.600s\nits video: %s\ntroubles: %v", what, p.text("document.body.innerText"), p.text(videoState), p.troubles)
 		}
 		time.Sleep(40 * time.Millisecond)
 	}
@@ -322,13 +326,30 @@ func (p *page) typeText(selector, text string) {
 // click clicks into an element, at a share of its width.
 func (p *page) click(selector string, share float64) {
 	p.t.Helper()
+	p.clickAt(selector, share, 0.6)
+}
+
+// clickAt clicks into an element, at shares of its width and height.
+func (p *page) clickAt(selector string, x, y float64) {
+	p.t.Helper()
+	p.drag(selector, [2]float64{x, y})
+}
+
+// drag presses the button at the first place in an element, moves to the others,
+// and lets go.
+func (p *page) drag(selector string, places ...[2]float64) {
+	p.t.Helper()
 	var r struct{ X, Y, Width, Height float64 }
 	p.eval(&r, "(() => { const e = document.querySelector("+quote(selector)+"); e.scrollIntoView({block: 'nearest'}); const r = e.getBoundingClientRect(); return {X: r.x, Y: r.y, Width: r.width, Height: r.height}; })()")
-	at := map[string]any{"x": r.X + r.Width*share, "y": r.Y + r.Height*0.6, "button": "left", "clickCount": 1}
-	for _, kind := range []string{"mouseMoved", "mousePressed", "mouseReleased"} {
-		at["type"] = kind
-		p.call("Input.dispatchMouseEvent", at)
+	send := func(kind string, at [2]float64, buttons int) {
+		p.call("Input.dispatchMouseEvent", map[string]any{"type": kind, "x": r.X + r.Width*at[0], "y": r.Y + r.Height*at[1], "button": "left", "buttons": buttons, "clickCount": 1})
 	}
+	send("mouseMoved", places[0], 0)
+	send("mousePressed", places[0], 1)
+	for _, at := range places[1:] {
+		send("mouseMoved", at, 1)
+	}
+	send("mouseReleased", places[len(places)-1], 0)
 }
 
 // hover moves the pointer onto an element.

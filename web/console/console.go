@@ -33,6 +33,7 @@ func Routes() ([]web.Route, error) {
 	return []web.Route{
 		{Pattern: "GET /{$}", Kind: web.Page, Handler: s.file("index.html")},
 		{Pattern: "GET /console/{path...}", Kind: web.Page, Handler: s},
+		{Pattern: "GET /publish", Kind: web.Page, Handler: s.file("index.html")},
 	}, nil
 }
 

@@ -72,8 +72,10 @@ func TestFilesAreServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := get(mux, "/"); w.Code != 200 || !strings.Contains(w.Body.String(), "<title>Kineweir</title>") {
-		t.Errorf("/: %d", w.Code)
+	for _, path := range []string{"/", "/publish"} {
+		if w := get(mux, path); w.Code != 200 || !strings.Contains(w.Body.String(), "<title>Kineweir</title>") {
+			t.Errorf("%s: %d", path, w.Code)
+		}
 	}
 	for _, path := range []string{"/console/none.js", "/console/", "/console/vendor"} {
 		if w := get(mux, path); w.Code != 404 {

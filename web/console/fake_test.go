@@ -62,6 +62,7 @@ type house struct {
 	stills   bool // whether the server makes pictures
 	settings map[fragments.StreamName]api.StreamSettings
 	hub      *live.Hub
+	kick     func(error) // the newest publisher by WHIP
 }
 
 // furnish changes a house before it is served; what it returns is served too.

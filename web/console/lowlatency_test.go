@@ -121,7 +121,7 @@ import { Player } from "/console/player.js";
 const video = window.video = document.querySelector("video");
 window.seen = [];
 window.player = new Player(video, "cam", async () => null);
-player.live();
+player.liveHLS(); // not WebRTC first
 function frame(now, meta) {
 	const at = player.clock();
 	if (at !== null) seen.push(Date.now() - at - (meta.mediaTime - video.currentTime) * 1000);

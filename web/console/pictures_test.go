@@ -10,6 +10,7 @@ import (
 
 	"github.com/kineweir/kineweir/archive/events"
 	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/playback/detect"
 	"github.com/kineweir/kineweir/web/api"
 )
 
@@ -37,7 +38,7 @@ func TestPictures(t *testing.T) {
 		"garden-north-east": {spans: []between{ago(200*hour, 3*hour)}, video: h264, audio: aac, media: c, err: "read tcp 192.168.1.67:554: connection reset by peer"},
 		"loading-dock":      {spans: []between{ago(3*hour, 0)}, live: true, video: h265, media: a},
 		"old-webcam":        {spans: []between{ago(1*hour, 0)}, live: true, video: vp8, media: a},
-	}, withWebRTC(t, nil))
+	}, withWebRTC(t, nil), makesStills)
 	h.film(t, "front-door", b, aac)
 	h.cameras = []api.Camera{
 		{Name: "parking", URL: "rtsp://admin:secret1@192.168.1.70/s1", State: "error", Error: "dial tcp 192.168.1.70:554: connect: no route to host"},
@@ -47,6 +48,9 @@ func TestPictures(t *testing.T) {
 	for i := range 120 {
 		kind := []string{"person", "car", "person", "dog", "package left at the door"}[i*i%5]
 		d := events.Detection{Camera: "front-door", Time: time.Now().Add(-time.Duration(i*i+2) * 17 * time.Second), Label: kind, Score: 0.99 - float64(i%7)*0.11, Source: "yolo11@edge-3"}
+		if i%2 == 0 {
+			d.Box = &events.Box{0.1 + float64(i%5)*0.1, 0.3, 0.2, 0.5}
+		}
 		if i%3 == 0 {
 			d.End = d.Time.Add(time.Duration(i+4) * time.Second)
 		}
@@ -64,7 +68,7 @@ func TestPictures(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	p.picture("home-list-light")
 	p.eval(nil, "document.querySelector('.page-actions .icon-button').click()")
-	p.eval(nil, "document.querySelector('.page-actions .button').click()")
+	p.eval(nil, "document.querySelector('.page-actions button.button').click()")
 	time.Sleep(300 * time.Millisecond)
 	p.picture("camera-dialog-light")
 	p.key("Escape")
@@ -112,6 +116,13 @@ func TestPictures(t *testing.T) {
 	time.Sleep(400 * time.Millisecond)
 	p.picture("stream-tablet-dark")
 	p.size(1440, 900)
+	p.key("l")
+	p.wait("WebRTC", "document.querySelector('.way').textContent.startsWith('WebRTC') && document.querySelector('.way').title.includes('Rate')")
+	p.eval(nil, "document.querySelector('.way').click()")
+	time.Sleep(1500 * time.Millisecond)
+	p.picture("way-dark")
+	p.key("Escape")
+	p.publishAndSettings(h)
 	p.eval(nil, "location.hash = '#/old-webcam'")
 	p.wait("message", "document.querySelector('.cover-title')")
 	time.Sleep(500 * time.Millisecond)
@@ -144,4 +155,41 @@ func TestPictures(t *testing.T) {
 		}
 		x.mu.Unlock()
 	}
+}
+
+// publishAndSettings draws the pages of these names, wide and narrow, in both
+// sets of colours.
+func (p *page) publishAndSettings(h *house) {
+	p.t.Helper()
+	h.mu.Lock()
+	h.settings["front-door"] = api.StreamSettings{EventsOnly: true, Before: 5 * time.Second, After: 15 * time.Second, Detect: detect.Settings{
+		Motion: &detect.Motion{Sensitivity: 70, Zones: []detect.Zone{
+			{Points: []detect.Point{{0.1, 0.3}, {0.55, 0.2}, {0.6, 0.8}, {0.15, 0.9}}}, {Points: []detect.Point{{0.7, 0.1}, {0.95, 0.1}, {0.9, 0.5}}, Ignore: true},
+		}},
+		External: &detect.External{URL: "http://127.0.0.1:9000/detect"},
+	}}
+	h.mu.Unlock()
+	for _, look := range []struct {
+		name          string
+		width, height int
+	}{{"dark", 1440, 900}, {"light", 1440, 900}, {"phone-light", 390, 844}, {"phone-dark", 390, 844}} {
+		if look.name != "dark" && look.name != "phone-light" {
+			p.eval(nil, "toggleTheme()")
+		}
+		p.size(look.width, look.height)
+		p.eval(nil, "location.hash = '#/front-door/settings'")
+		p.wait("the settings", "document.querySelector('.zones-picture')?.width === 320")
+		p.clickAt(".zones", 0.3, 0.5)
+		time.Sleep(400 * time.Millisecond)
+		p.picture("settings-" + look.name)
+		p.eval(nil, "location.hash = '#/+publish?stream=desk'")
+		p.wait("a preview", "document.querySelector('.publish-stage video')?.videoWidth > 0")
+		p.eval(nil, "document.querySelector('.publish-form').requestSubmit()")
+		p.wait("figures", "document.querySelectorAll('.fact-list dd').length > 4 && document.querySelector('.fact-list').innerText.includes('fps')")
+		time.Sleep(400 * time.Millisecond)
+		p.picture("publish-" + look.name)
+	}
+	p.eval(nil, "toggleTheme()")
+	p.eval(nil, "toggleTheme()")
+	p.size(1440, 900)
 }

@@ -47,6 +47,12 @@ func (h *house) image(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(b.Bytes())
 }
 
+// makesStills has the server make pictures.
+func makesStills(h *house) []web.Route {
+	h.stills = true
+	return nil
+}
+
 // asked returns the queries of the pictures of a stream that were asked for.
 func (h *house) asked(name string) (list []url.Values) {
 	h.mu.Lock()

@@ -88,7 +88,10 @@ func refusal(err error) error {
 }
 
 // publish is where what comes by WHIP goes.
-func (h *house) publish(name fragments.StreamName, tracks []*fragments.Track, _ ingest.Source, _ func(error)) (peer.Session, error) {
+func (h *house) publish(name fragments.StreamName, tracks []*fragments.Track, _ ingest.Source, kicked func(error)) (peer.Session, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.kick = kicked
 	return &session{h.hub.Publish(name, tracks)}, nil
 }
 
@@ -259,14 +262,11 @@ func ftoa(v float64) string { return strconv.FormatFloat(v, 'f', 3, 64) }
 // showsStills wants the pictures of the overview from the server, anew every few
 // seconds, and a card that moves while the pointer is on it.
 func showsStills(t *testing.T, br *browser, media string) {
-	h := startHouse(t, "", oneStream(media, ago(hour, 0)), withWebRTC(t, nil), func(h *house) []web.Route {
-		h.stills = true
-		return nil
-	})
+	h := startHouse(t, "", oneStream(media, ago(hour, 0)), withWebRTC(t, nil), makesStills)
 	h.film(t, "cam", media)
 	p := br.open(t, h.base)
 	p.wait("a picture", "document.querySelector('.has-picture canvas')?.width === 320")
-	for end := time.Now().Add(20 * time.Second); len(h.asked("cam")) < 2; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(45 * time.Second); len(h.asked("cam")) < 2; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the picture is not renewed")
 		}
@@ -286,4 +286,111 @@ func showsStills(t *testing.T, br *browser, media string) {
 	p.hover("h1")
 	p.wait("the end of it", "!document.querySelector('video')")
 	p.clean(h)
+}
+
+// publishes sends the camera of the browser, and watches it.
+func publishes(t *testing.T, br *browser, _ string) {
+	h := startHouse(t, "", map[fragments.StreamName]*fakeStream{"desk": {video: h264}}, withWebRTC(t, nil))
+	p := br.open(t, h.base+"/publish")
+	p.wait("a preview", "document.querySelector('.publish-stage video')?.videoWidth > 0 || (document.querySelector('.cover .button')?.click(), false)")
+	p.wait("the names of devices", "document.querySelector('#publish-camera').innerText.includes('fake')")
+	p.eval(nil, "(() => { const s = document.querySelector('#publish-size'); s.value = '240'; s.dispatchEvent(new Event('change')); })()")
+	p.wait("a small preview", "document.querySelector('.publish-stage video').videoHeight <= 240 && document.querySelector('.publish-stage video').videoHeight > 0")
+	p.typeText("#publish-name", "desk")
+	p.eval(nil, "document.querySelector('.publish-form').requestSubmit()")
+	p.wait("live", "document.querySelector('.badge').textContent === 'Live' && !document.querySelector('.badge').hidden")
+	p.wait("its rate", "/[km]bit\\/s/i.test(document.querySelector('.fact-list').innerText) && /\\d ms/.test(document.querySelector('.fact-list').innerText)")
+	p.wait("its picture", "/\\d+ × \\d+/.test(document.querySelector('.fact-list').innerText)")
+	if _, err := h.hub.Live("desk"); err != nil {
+		t.Fatal(err)
+	}
+	q := br.open(t, h.base+"/#/desk")
+	q.wait("the picture elsewhere", wayIs+"('WebRTC') && document.querySelector('video').videoWidth > 0 && document.querySelector('.stage').dataset.state === 'playing'")
+
+	// The name is taken.
+	other := br.open(t, h.base+"/publish?stream=desk")
+	other.wait("the form", "document.querySelector('#publish-name')?.value === 'desk'")
+	other.eval(nil, "document.querySelector('.publish-form').requestSubmit()")
+	other.wait("why not", "document.querySelector('.form-error').textContent === 'Somebody publishes desk already'")
+
+	p.eval(nil, "document.querySelector('.publish-form').requestSubmit()")
+	p.wait("the stop", "document.querySelector('.badge').hidden && document.querySelector('.publish-form button.primary').textContent === 'Go live'")
+	gone := func(what string) {
+		t.Helper()
+		for end := time.Now().Add(45 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			if _, err := h.hub.Live("desk"); err != nil {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s leaves the stream live", what)
+			}
+		}
+	}
+	gone("stop")
+	p.mu.Lock()
+	if len(p.deleted) != 1 || !strings.HasPrefix(p.deleted[0], h.base+"/whip/desk/") {
+		t.Errorf("deleted %v", p.deleted)
+	}
+	p.mu.Unlock()
+
+	// Leaving the page stops it, too, and frees the camera.
+	p.eval(nil, "document.querySelector('.publish-form').requestSubmit()")
+	p.wait("live again", "document.querySelector('.badge').textContent === 'Live' && !document.querySelector('.badge').hidden")
+	p.eval(nil, "window.used = document.querySelector('.publish-stage video').srcObject.getTracks(); location.hash = '#/'")
+	p.wait("the overview", "document.querySelector('.card') && used.every(t => t.readyState === 'ended')")
+	gone("another page")
+
+	// So does closing it; and a publisher that is replaced says so and stays away.
+	p.call("Page.navigate", map[string]any{"url": h.base + "/publish?stream=desk"})
+	begin := func() {
+		t.Helper()
+		p.wait("the form", "document.querySelector('#publish-name')?.value === 'desk' && document.querySelector('.publish-stage video').videoWidth > 0")
+		p.eval(nil, "document.querySelector('.publish-form').requestSubmit()")
+		p.wait("live again", "document.querySelector('.badge').textContent === 'Live' && !document.querySelector('.badge').hidden")
+	}
+	begin()
+	p.call("Page.navigate", map[string]any{"url": "about:blank"})
+	gone("a closed page")
+	p.call("Page.navigate", map[string]any{"url": h.base + "/publish?stream=desk"})
+	kick := func() func(error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		defer func() { h.kick = nil }()
+		return h.kick
+	}
+	kick()
+	begin()
+	var k func(error)
+	for end := time.Now().Add(45 * time.Second); k == nil; k = kick() { // its session opens when media flow
+		if time.Now().After(end) {
+			t.Fatal("no session was opened")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	k(ingest.ErrReplaced)
+	p.wait("the other publisher", "document.querySelector('.form-error').textContent === 'Another publisher has taken desk over' && document.querySelector('.badge').hidden")
+	p.clean(h)
+	other.clean(h, "status of 409")
+}
+
+// refusesToPublish words what keeps a browser from publishing.
+func refusesToPublish(t *testing.T, br *browser, _ string) {
+	for _, row := range []struct{ name, script, why string }{
+		{"not secure", "Object.defineProperty(window, 'isSecureContext', {value: false})", "HTTPS"},
+		{"denied", "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); }", "was not allowed"},
+		{"in use", "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotReadableError'); }", "cannot be used now"},
+		{"no camera", "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotFoundError'); }", "There is no camera"},
+		{"no server", "", "takes no streams by WebRTC"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			h := startHouse(t, "", nil)
+			p := br.open(t, "about:blank")
+			p.call("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": row.script})
+			p.call("Page.navigate", map[string]any{"url": h.base + "/publish?stream=desk"})
+			p.wait("the form", "document.querySelector('#publish-name')?.value === 'desk'")
+			p.eval(nil, "document.querySelector('.publish-form').requestSubmit()")
+			p.wait("why not", "document.querySelector('.form-error').textContent.includes("+quote(row.why)+") && document.querySelector('.publish-form .fine').textContent")
+			p.clean(h, "status of 404")
+		})
+	}
 }

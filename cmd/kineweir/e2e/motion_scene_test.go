@@ -26,6 +26,7 @@ type scene struct {
 	thing   string       // its colour; white by default
 	light   float64      // when it gets brighter; 0: never
 	encode  string       // options of the encoder
+	plain   bool         // what stands still is a grey wall, instead of something of all colours
 }
 
 const sceneFPS = 15
@@ -47,7 +48,11 @@ func (sc scene) film(t *testing.T) string {
 	for _, m := range sc.moves {
 		enable += fmt.Sprintf(`+between(t\,%g\,%g)`, m[0], m[1])
 	}
-	chain := fmt.Sprintf("mandelbrot=size=640x360:rate=%[1]d,trim=end_frame=1,loop=loop=-1:size=1,setpts=N/%[1]d/TB,trim=duration=%[2]d,format=yuv420p[still];"+
+	still := "mandelbrot="
+	if sc.plain {
+		still = "color=c=gray:"
+	}
+	chain := fmt.Sprintf(still+"size=640x360:rate=%[1]d,trim=end_frame=1,loop=loop=-1:size=1,setpts=N/%[1]d/TB,trim=duration=%[2]d,format=yuv420p[still];"+
 		"color=c=%[3]s:size=60x90:rate=%[1]d:duration=%[2]d[thing];"+
 		`[still][thing]overlay=x='mod(40+90*t\,580)':y=150:enable='%[4]s',noise=alls=%[5]d:allf=t`,
 		sceneFPS, sc.seconds, sc.thing, enable, sc.noise)

@@ -92,6 +92,7 @@ func (s *server) start() {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		select {
 		case err := <-exited:
+			s.cmd = nil
 			s.t.Fatalf("kineweir ended at start: %v\n%s", err, s.log)
 		default:
 		}

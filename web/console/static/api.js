@@ -52,6 +52,9 @@ export const deleteStream = (s) => call("DELETE", "/api/streams/" + name(s));
 export const camera = (s) => call("GET", "/api/cameras/" + name(s));
 export const putCamera = (s, body) => call("PUT", "/api/cameras/" + name(s), body);
 export const deleteCamera = (s) => call("DELETE", "/api/cameras/" + name(s));
+export const settings = (s, o) => call("GET", "/api/streams/" + name(s) + "/settings", undefined, o);
+export const putSettings = (s, body) => call("PUT", "/api/streams/" + name(s) + "/settings", body);
+export const deleteSettings = (s) => call("DELETE", "/api/streams/" + name(s) + "/settings");
 export const token = (s, body) => call("POST", "/api/streams/" + name(s) + "/token", body);
 
 // timeline returns the recorded spans between two times, in milliseconds.
@@ -62,10 +65,12 @@ export async function timeline(s, from, to, points, o) {
 }
 
 // detections returns a page of what was seen by a stream, newest first.
-export async function detections(s, { label, page, limit }, o) {
+export async function detections(s, { label, page, limit, start, end }, o) {
   const q = new URLSearchParams({ stream: s, order: "newest", limit });
   if (label) q.set("label", label);
   if (page) q.set("page", page);
+  if (start) q.set("start", Math.floor(start));
+  if (end) q.set("end", Math.ceil(end));
   const a = await call("GET", "/api/detections?" + q, undefined, o);
   return { detections: a.detections, next: a.next ?? "" };
 }

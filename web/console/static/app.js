@@ -3,6 +3,8 @@
 import * as api from "./api.js";
 import { h, icon, iconButton, toast } from "./dom.js";
 import { home } from "./home.js";
+import { publishView } from "./publish.js";
+import { settingsView } from "./settings.js";
 import { streamView } from "./stream.js";
 import { signInView } from "./signin.js";
 
@@ -33,12 +35,14 @@ function frame(signingIn = false) {
   context.top = middle;
 }
 
-// route reads the view from the address: #/ or #/stream?t=ms.
+// route reads the view from the address: #/, #/stream?t=ms, #/stream/settings, or
+// #/+publish?stream=name, which no stream can be called.
 function route() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  let name = "";
-  try { name = decodeURIComponent(path); } catch { /* an address typed wrong: the overview */ }
-  return { name, at: Number(new URLSearchParams(query).get("t")) || null };
+  let [name, part = ""] = path.split("/");
+  try { name = decodeURIComponent(name); } catch { name = ""; /* an address typed wrong: the overview */ }
+  const q = new URLSearchParams(query);
+  return { name, part, at: Number(q.get("t")) || null, stream: q.get("stream") };
 }
 
 function show(view, signingIn = false) {
@@ -53,12 +57,19 @@ function show(view, signingIn = false) {
 
 let shown = null;
 function navigate() {
-  const { name, at } = route();
-  if (name && name === shown) return dispatchEvent(new CustomEvent("playat", { detail: at }));
-  const before = shown;
-  shown = name;
-  document.title = name ? name + " · Kineweir" : "Kineweir";
-  show(name ? (m, c, s) => streamView(m, c, s, name, at) : (m, c, s) => home(m, c, s, before));
+  const { name, part, at, stream } = route();
+  const key = part ? name + "/" + part : name;
+  if (key && key === shown) return dispatchEvent(new CustomEvent("playat", { detail: at }));
+  const before = shown?.split("/")[0];
+  shown = key;
+  const title = name === "+publish" ? "Publish" : part === "settings" ? "Settings of " + name : name;
+  document.title = title ? title + " · Kineweir" : "Kineweir";
+  show((m, c, s) => {
+    if (name === "+publish") publishView(m, c, s, stream);
+    else if (part === "settings") settingsView(m, c, s, name);
+    else if (name) streamView(m, c, s, name, at);
+    else home(m, c, s, before);
+  });
 }
 
 function showSignIn() {
@@ -86,5 +97,6 @@ async function start() {
 }
 
 api.whenSignedOut(showSignIn);
+if (location.pathname === "/publish") history.replaceState(null, "", "/#/+publish" + location.search);
 addEventListener("hashchange", navigate);
 start();

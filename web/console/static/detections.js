@@ -4,14 +4,17 @@
 import * as api from "./api.js";
 import { fill, h, setText } from "./dom.js";
 import { clock, duration, when } from "./format.js";
+import { Thumbnails } from "./thumbnails.js";
 
 const perPage = 50;
 const most = 1000; // rows that are kept
 const lead = 2000; // ms that are played before the moment
 
-export class DetectionList {
-  // play is called with a moment, in milliseconds.
+export class DetectionList extends EventTarget {
+  // play is called with a moment, in milliseconds. Event: "change" when something
+  // was seen, or other things are listed.
   constructor(name, play, signal) {
+    super();
     this.name = name;
     this.play = play;
     this.signal = signal;
@@ -21,6 +24,7 @@ export class DetectionList {
     this.next = "";
     this.filter = h("select", { class: "detection-filter", "aria-label": "Show detections of", hidden: true, onchange: () => this.reset() }, h("option", { value: "" }, "All"));
     this.list = h("ol", { class: "detections", "aria-label": "Detections, newest first" });
+    this.thumbnails = new Thumbnails(name, this.list, signal);
     this.note = h("p", { class: "fine" });
     this.more = h("button", { type: "button", class: "button small wide", hidden: true, onclick: () => this.earlier() }, "Show earlier");
     this.element = h("section", { class: "block detection-block", "aria-label": "Detections" },
@@ -37,6 +41,7 @@ export class DetectionList {
     this.more.hidden = true;
     this.turn = (this.turn ?? 0) + 1; // answers to what was asked before are not wanted
     this.refresh();
+    this.dispatchEvent(new Event("change"));
   }
 
   async ask(page) {
@@ -83,6 +88,7 @@ export class DetectionList {
   }
 
   take(detections) {
+    if (detections.some((d) => !this.rows.has(key(d)))) this.dispatchEvent(new Event("change"));
     for (const d of detections) {
       if (!this.rows.has(key(d))) this.rows.set(key(d), { at: Date.parse(d.time), row: null, d });
       this.labels.add(d.label);
@@ -122,7 +128,7 @@ export class DetectionList {
     const score = d.score ? Math.round(d.score * 100) + " %" : "";
     const small = [d.source, end > at ? duration(end - at) : ""].filter(Boolean).join(" · ");
     const b = h("button", { type: "button", class: "detection", title: d.label + ", " + when(at) + (d.source ? ", says " + d.source : ""), onclick: () => this.choose(b, at) },
-      h("span", { class: "detection-mark", "aria-hidden": "true" }),
+      h("span", { class: "detection-mark", "aria-hidden": "true" }), this.thumbnails.make(at, d.box),
       h("span", { class: "detection-text" }, h("span", { class: "detection-label" }, d.label), small && h("span", { class: "detection-small" }, small)),
       h("span", { class: "detection-score", "aria-label": score && "sure to " + score }, score),
       h("time", { class: "detection-time", datetime: d.time }, h("span", {}, clock(at)), h("span", { class: "detection-small" }, day(at))));

@@ -32,7 +32,7 @@ class Home {
     this.grid = h("ul", { class: "cards" });
     this.trouble = h("p", { class: "trouble", hidden: true, role: "alert" });
     this.none = h("p", { class: "nothing", hidden: true }, "No stream has such a name.");
-    this.heading = h("div", { class: "page-head" }, h("div", {}, h("h1", {}, "Streams"), this.summary), h("div", { class: "page-actions" }, this.layoutButton, this.add));
+    this.heading = h("div", { class: "page-head" }, h("div", {}, h("h1", {}, "Streams"), this.summary), h("div", { class: "page-actions" }, this.layoutButton, h("a", { class: "button", href: "#/+publish" }, icon("push"), "Publish"), this.add));
     this.empty = null;
     context.top.replaceChildren(this.searchBox);
     main.replaceChildren(this.heading, this.trouble, this.grid, this.none);
@@ -140,6 +140,7 @@ function emptyState(context, refresh) {
       h("section", { class: "way" }, h("h2", {}, icon("push"), "Push a stream"),
         h("p", {}, "From anything that speaks RTSP. With ffmpeg:"), tabs,
         h("div", { class: "command" }, h("pre", { tabindex: "0", "aria-label": "command" }, code), iconButton("copy", "Copy the command", () => copy(code.textContent, "Command"))),
+        h("p", { class: "fine" }, "Or send what this device sees: ", h("a", { href: "#/+publish" }, "publish from the browser"), "."),
         !session.open && h("p", { class: "fine" }, "Put a key with the right to publish in place of KEY.")),
       canAdd && h("section", { class: "way" }, h("h2", {}, icon("camera"), "Add a camera"),
         h("p", {}, "The server connects to it and keeps trying."), cameraForm(refresh))));

@@ -95,20 +95,17 @@ export class LiveWay {
     this.ending = new AbortController();
     viewing.addEventListener("connected", () => { if (current()) this.connected(); });
     viewing.addEventListener("lost", () => { if (current()) this.lost(); });
-    // While the server wakes a camera it does not answer.
-    const unanswered = setTimeout(() => { if (current()) this.giveUp(new Why("The server did not answer in time")); }, 5 * patience);
+    this.waiting = setTimeout(() => this.late(), patience);
     try {
       await viewing.open();
     } catch (e) {
       if (current()) this.refused(e);
       return;
-    } finally {
-      clearTimeout(unanswered);
     }
     if (!current()) return;
     this.leftOut = viewing.leftOut;
     if (/^video/i.test(this.leftOut)) return this.giveUp(new Why(this.leftOut), player.stream);
-    this.waiting = setTimeout(() => this.late(), patience);
+    if (this.why) this.ask(viewing);
   }
 
   // refused reads the answer to an offer that was not taken.
@@ -132,17 +129,22 @@ export class LiveWay {
     const { player } = this, viewing = this.viewing;
     if (viewing.connected) return;
     this.why = new Why("WebRTC did not connect within " + patience / 1000 + " s");
+    if (viewing.exchange.resource) this.ask(viewing); // else the server is still at its answer, waking a camera perhaps
+    player.liveHLS();
+    this.changed();
+  }
+
+  // ask has the server say why the connection is not made.
+  ask(viewing) {
     whyNot(viewing.exchange, this.why.text, this.ending.signal, (why) => {
       if (viewing !== this.viewing || this.using) return;
       this.why = why;
       if (why.hint) {
-        troubles.set(player.stream, { until: Date.now() + avoid, why });
+        troubles.set(this.player.stream, { until: Date.now() + avoid, why });
         this.drop(true);
       }
       this.changed();
     });
-    player.liveHLS();
-    this.changed();
   }
 
   // giveUp goes on with HLS; of says what WebRTC is not tried for again soon.
@@ -150,7 +152,7 @@ export class LiveWay {
     this.leave();
     this.why = why;
     if (of !== null) troubles.set(of, { until: Date.now() + avoid, why });
-    this.player.liveHLS();
+    if (!this.player.hls) this.player.liveHLS(); // else it has begun already
     this.changed();
   }
 

@@ -7,6 +7,7 @@ import { Player } from "./player.js";
 import { Timebar } from "./timebar.js";
 import { cameraDialog } from "./camera.js";
 import { DetectionList } from "./detections.js";
+import { showMarks } from "./marks.js";
 import { savePicture } from "./snapshot.js";
 import { WayChip } from "./waychip.js";
 
@@ -120,13 +121,15 @@ class StreamView {
         this.barLabel, h("span", { class: "spring" }),
         h("label", { class: "goto" }, h("span", {}, "Go to"), this.goto = h("input", { type: "datetime-local", step: "1", "aria-label": "Go to date and time", onchange: () => this.goTo() }))),
       this.bar.element,
-      h("div", { class: "legend", "aria-hidden": "true" }, h("span", { class: "key recorded" }, "recorded"), h("span", { class: "key gap" }, "not recorded"), h("span", { class: "key now" }, "now"),
+      h("div", { class: "legend", "aria-hidden": "true" }, h("span", { class: "key recorded" }, "recorded"), h("span", { class: "key gap" }, "not recorded"), h("span", { class: "key now" }, "now"), this.context.info.detections && h("span", { class: "key seen" }, "seen"),
         h("span", { class: "spring" }), h("span", { class: "wide-only" }, "drag to look, wheel to zoom, drag the ruler to move")));
   }
 
   buildDetections() {
     if (!this.context.info.detections) return null;
-    return new DetectionList(this.name, (ms) => this.seek(ms), this.signal).element;
+    const list = new DetectionList(this.name, (ms) => this.seek(ms), this.signal);
+    list.addEventListener("change", showMarks(this.bar, this.name, () => list.filter.value, this.signal));
+    return list.element;
   }
 
   buildClip() {
@@ -420,7 +423,7 @@ class StreamView {
     const row = (k, v) => { if (v) rows.push([k, v]); };
     row("State", (stateNames[s.state] ?? s.state) + (s.live_since ? " for " + duration(Date.now() - Date.parse(s.live_since)) : ""));
     row("Trouble", s.error);
-    if (s.source) row("From", { rtsp: "RTSP push", "rtsp-pull": "RTSP pull" }[s.source.protocol] ?? s.source.protocol);
+    if (s.source) row("From", { rtsp: "RTSP push", "rtsp-pull": "RTSP pull", whip: "WebRTC (WHIP)" }[s.source.protocol] ?? s.source.protocol);
     row("Peer", s.source?.remote);
     row("Publisher", s.source?.user);
     for (const t of s.tracks) row(t.kind === "video" ? "Video" : t.kind === "audio" ? "Audio" : "Data", track(t) + (t.playable ? "" : ": " + t.why));
@@ -449,7 +452,7 @@ class StreamView {
     const n = encodeURIComponent(this.name);
     if (info.rtsp) rows.push(["RTSP", "rtsp://" + location.hostname + ":" + info.rtsp.split(":").pop() + "/" + n]);
     if (info.rtsps) rows.push(["RTSPS", "rtsps://" + location.hostname + ":" + info.rtsps.split(":").pop() + "/" + n]);
-    rows.push(["HLS live", location.origin + api.liveURL(this.name)]);
+    rows.push(["HLS live", location.origin + api.liveURL(this.name)], ["WHEP", location.origin + "/whep/" + n]);
     this.addresses.replaceChildren(
       ...rows.map(([title, url]) => address(title, url, () => this.copyAddress(title, url))),
       address("HLS from here", null, () => this.copyAddress("HLS", location.origin + api.rangeURL(this.name, this.player.clock() ?? Date.now() - 60_000))),
@@ -471,7 +474,7 @@ class StreamView {
 
   showActions() {
     if (!this.context.session.admin) return;
-    const actions = [];
+    const actions = [h("a", { class: "button small", href: "#/" + encodeURIComponent(this.name) + "/settings" }, "Settings")];
     if (this.stream.camera) {
       actions.push(h("button", { type: "button", class: "button small", onclick: () => this.editCamera() }, icon("edit"), "Camera"),
         h("button", { type: "button", class: "button small danger", onclick: () => this.removeCamera() }, "Remove camera"));

@@ -22,6 +22,7 @@ export class Timebar extends EventTarget {
     this.playhead = null;
     this.scrubbing = null;
     this.clip = { from: null, to: null };
+    this.marks = []; // moments at which something was seen
     this.pointers = new Map();
     this.canvas = h("canvas", { class: "timebar-canvas" });
     this.tip = h("div", { class: "timebar-tip", hidden: true });
@@ -318,6 +319,11 @@ export class Timebar extends EventTarget {
     this.point(this.x(e));
   }
 
+  setMarks(marks) {
+    this.marks = marks;
+    this.draw();
+  }
+
   setClip(clip) {
     this.clip = clip;
     this.draw();
@@ -336,7 +342,7 @@ export class Timebar extends EventTarget {
     const of = (name) => style.getPropertyValue("--" + name).trim();
     return this.colours = {
       track: of("track"), recorded: of("recorded"), edge: of("recorded-edge"), text: of("muted"), tick: of("border"), strong: of("text"),
-      live: of("live"), clip: of("clip"), background: of("surface"), font: "500 11px " + style.fontFamily,
+      live: of("live"), seen: of("seen"), clip: of("clip"), background: of("surface"), font: "500 11px " + style.fontFamily,
     };
   }
 
@@ -358,6 +364,7 @@ export class Timebar extends EventTarget {
     c.fill();
     this.paintSpans(c, p, top, bottom, nowX);
     this.paintRuler(c, p, top, bottom);
+    this.paintMarks(c, p, top);
     this.paintClip(c, p, top, bottom);
     if (nowX <= width + 1 && nowX >= 0) {
       c.fillStyle = p.live;
@@ -410,6 +417,19 @@ export class Timebar extends EventTarget {
       c.fillStyle = midnight ? p.strong : p.text;
       c.fillText(label, left, 8);
       free = left + w + 12;
+    }
+  }
+
+  // paintMarks puts one mark where many would lie upon each other.
+  paintMarks(c, p, top) {
+    c.fillStyle = p.seen;
+    let free = -Infinity;
+    for (const x of this.marks.map((ms) => Math.round(this.place(ms))).sort((a, b) => a - b)) {
+      if (x < free || x < -2 || x > this.width + 2) continue;
+      c.beginPath();
+      c.roundRect(x - 1.5, top + 3, 3, 11, 1.5);
+      c.fill();
+      free = x + 4;
     }
   }
 

@@ -1,0 +1,249 @@
+package detect
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kineweir/kineweir/fragments"
+	"github.com/kineweir/kineweir/fragments/live"
+	"github.com/kineweir/kineweir/playback/image"
+)
+
+// studio is a camera whose pictures are drawn when they are asked for: those of
+// the second stage every 200 ms of film, those of key frames every second.
+type studio struct {
+	mu      sync.Mutex
+	now     time.Time
+	scene   *scene
+	watches []image.WatchOptions
+	step    chan struct{} // a token for each picture
+}
+
+func (s *studio) Watch(ctx context.Context, _ fragments.StreamName, o image.WatchOptions) iter.Seq2[*image.Frame, error] {
+	s.mu.Lock()
+	s.watches = append(s.watches, o)
+	s.mu.Unlock()
+	return func(yield func(*image.Frame, error) bool) {
+		for {
+			select {
+			case <-s.step:
+			case <-ctx.Done():
+				yield(nil, ctx.Err())
+				return
+			}
+			s.mu.Lock()
+			s.now = s.now.Add(time.Duration(float64(time.Second) / o.FPS))
+			f := &image.Frame{Time: s.now, Width: o.Width, Height: o.Height, Channels: 1, Pix: s.scene.draw()}
+			s.mu.Unlock()
+			if !yield(f, nil) {
+				return
+			}
+		}
+	}
+}
+
+// keys reports whether the latest watch is of key frames alone.
+func (s *studio) keys() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.watches) > 0 && s.watches[len(s.watches)-1].KeysOnly
+}
+
+// shoot publishes n seconds of frames of a size, with a key frame every group
+// seconds.
+func shoot(p *live.Publisher, track *fragments.Track, from, n, group int, size func(i int) int) {
+	for i := range 25 * n {
+		at := second(float64(from) + float64(i)/25)
+		key := (25*from+i)%(25*group) == 0
+		bytes := size(i)
+		if key {
+			bytes = 20_000
+		}
+		p.Write(&fragments.AccessUnit{Track: track, Key: key, PTS: int64(25*from+i) * 3600, Payload: [][]byte{make([]byte, bytes)}, Capture: fragments.ProducerTime(at)})
+	}
+}
+
+// TestStages sees the two stages give way to each other: sizes or a picture of a
+// key frame wake the second one, which goes on where the first sees too little.
+func TestStages(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		group int // seconds between key frames
+		size  func(i int) int
+		idles bool
+		wake  func(s *studio, p *live.Publisher, track *fragments.Track)
+	}{
+		{"small frames, a surge", 10, func(i int) int { return 60 + i%3 }, true, func(_ *studio, p *live.Publisher, track *fragments.Track) {
+			shoot(p, track, 60, 2, 10, func(int) int { return 300 })
+		}},
+		{"noise, a key frame shows it", 1, func(i int) int { return 2000 + i*7919%3000 }, true, func(s *studio, _ *live.Publisher, _ *fragments.Track) {
+			s.mu.Lock()
+			s.scene.boxes = []thing{wanderer(0, 0.1)}
+			s.mu.Unlock()
+		}},
+		{"noise, and key frames are rare", 10, func(i int) int { return 2000 + i*7919%3000 }, false, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			track := &fragments.Track{ID: 1, Codec: fragments.H264, TimeScale: 90000}
+			hub, n := live.New(), &notes{}
+			p := hub.Publish("cam", []*fragments.Track{track})
+			defer p.Close()
+			s := &studio{now: noon, scene: newScene(3), step: make(chan struct{})}
+			d, err := New(Options{Hub: hub, Pictures: s, Records: n, Stream: "detections"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			shoot(p, track, 0, 1, tc.group, tc.size)
+			if err := d.Set("cam", Settings{Motion: &Motion{}}); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "it is looking", func() bool { return d.List()[0].State == stateLooking })
+			shoot(p, track, 1, 59, tc.group, tc.size)
+			looks := 0
+			for range 200 { // pictures: it must have learned what there is by then
+				if d.List()[0].State == stateIdle && s.keys() {
+					break
+				}
+				select {
+				case s.step <- struct{}{}:
+					looks++
+				case <-time.After(50 * time.Millisecond):
+				}
+			}
+			if idle := d.List()[0].State == stateIdle; idle != tc.idles {
+				t.Fatalf("after %d pictures: %+v", looks, d.List()[0])
+			}
+			if tc.wake == nil {
+				return
+			}
+			tc.wake(s, p, track)
+			waitFor(t, "it is woken", func() bool {
+				select {
+				case s.step <- struct{}{}:
+				case <-time.After(10 * time.Millisecond):
+				}
+				return d.List()[0].Wakes == 1
+			})
+			if len(n.list()) != 0 {
+				t.Error("a false event")
+			}
+		})
+	}
+}
+
+// A detector that is switched off tells the end of what is under way.
+func TestMotionIsToldAtTheEnd(t *testing.T) {
+	hub, n := live.New(), &notes{}
+	defer hub.Publish("cam", nil).Close()
+	s := &studio{now: noon, scene: newScene(3), step: make(chan struct{})}
+	d, err := New(Options{Hub: hub, Pictures: s, Records: n, Stream: "detections"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := d.Set("cam", Settings{Motion: &Motion{}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 14 {
+		s.mu.Lock()
+		if i >= 8 {
+			s.scene.boxes = []thing{wanderer(i, 0.1)}
+		}
+		s.mu.Unlock()
+		s.step <- struct{}{}
+		waitFor(t, "it has been looked at", func() bool { return d.List()[0].Pictures == int64(i+1) })
+	}
+	if err := d.Set("cam", Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	list := told(t, n.list())
+	if len(list) != 2 || !list[1].Time.Equal(second(1.8)) || !list[1].End.Equal(second(2.8)) {
+		t.Errorf("told %+v", list)
+	}
+}
+
+// Records that cannot be put do not hold the looking up; there is an end to what
+// waits, and to the waiting.
+func TestTellerIsBounded(t *testing.T) {
+	stuck := &stuckRecords{begun: make(chan struct{}, 1000)}
+	d := &Detectors{o: Options{Records: stuck, Stream: "detections", Log: slog.New(slog.DiscardHandler)}}
+	w := &watcher{d: d, name: "cam"}
+	w.out = newTeller(w)
+	w.tell([][]byte{{0}})
+	<-stuck.begun
+	for i := range maxUntold + 10 {
+		w.tell([][]byte{{byte(i)}})
+	}
+	if st := w.status(); st.Lost != 10 || st.Events != 0 {
+		t.Errorf("%+v", st)
+	}
+	stuck.mu.Lock()
+	stuck.free = true
+	stuck.mu.Unlock()
+	close(stuck.begun)
+	w.out.end() // as when lastPuts is over
+	w.out.close()
+	if st := w.status(); st.Lost+st.Events != maxUntold+11 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// stuckRecords takes nothing until it is free.
+type stuckRecords struct {
+	begun chan struct{}
+	mu    sync.Mutex
+	free  bool
+}
+
+func (s *stuckRecords) Put(ctx context.Context, _, _ string, _ []byte) error {
+	s.mu.Lock()
+	free := s.free
+	s.mu.Unlock()
+	if free {
+		return errors.New("too late")
+	}
+	s.begun <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestCovering(t *testing.T) {
+	number := func(n uint64) fragments.Number { return fragments.Number{Epoch: 1, Counter: n} }
+	part := func(n uint64, from, length float64) *live.Fragment {
+		return &live.Fragment{Number: number(n), Producer: fragments.ProducerTime(second(from)), Duration: time.Duration(length * float64(time.Second)), Runs: make([]live.Run, 1)}
+	}
+	closed := []*live.Fragment{part(1, 0, 2), part(2, 2, 2), part(4, 7, 2)}
+	open := part(5, 9, 0.5)
+	unknown := &live.Fragment{Number: number(5)} // no part has been cut
+	for _, tc := range []struct {
+		name string
+		s    live.State
+		at   float64
+		want uint64
+	}{
+		{"in the first", live.State{Closed: closed, Open: open}, 0.5, 1},
+		{"at a border", live.State{Closed: closed, Open: open}, 2, 2},
+		{"in a gap", live.State{Closed: closed, Open: open}, 5, 0},
+		{"just behind", live.State{Closed: closed, Open: open}, 4.01, 2},
+		{"before all", live.State{Closed: closed, Open: open}, -1, 0},
+		{"in the open one", live.State{Closed: closed, Open: open}, 9.8, 5},
+		{"in the open one, of which nothing is known", live.State{Closed: closed, Open: unknown}, 9.1, 5},
+		{"long after", live.State{Closed: closed}, 20, 0},
+		{"nothing is kept", live.State{}, 0, 0},
+	} {
+		got := covering(&tc.s, second(tc.at))
+		if tc.want == 0 && !got.IsZero() || tc.want > 0 && got != number(tc.want) {
+			t.Errorf("%s: %v, want %d", tc.name, got, tc.want)
+		}
+	}
+	if !slices.IsSortedFunc(closed, func(a, b *live.Fragment) int { return a.Number.Compare(b.Number) }) {
+		t.Error("the table is out of order")
+	}
+}
