@@ -18,6 +18,9 @@ needs() {
 		gstreamer1.0-plugins-bad gst-inspect-1.0 --exists h264parse
 		gstreamer1.0-plugins-ugly gst-inspect-1.0 --exists x264enc
 		gstreamer1.0-rtsp gst-inspect-1.0 --exists rtspclientsink
+		gstreamer1.0-nice gst-inspect-1.0 nicesrc
+		python3-gi /usr/bin/python3 -c 'import gi'
+		gir1.2-gst-plugins-bad-1.0 /usr/bin/python3 -c 'import gi; gi.require_version("GstWebRTC", "1.0")'
 		gcc command -v gcc
 		libc6-dev test -e /usr/include/stdlib.h
 		npm command -v npm

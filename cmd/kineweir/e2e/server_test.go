@@ -57,9 +57,9 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// serve starts the binary on free ports, with config appended to its
-// configuration file, and waits until it is healthy.
-func serve(t *testing.T, config string) *server {
+// serve starts the binary on free ports, with config as its configuration file
+// and more arguments, and waits until it is healthy.
+func serve(t *testing.T, config string, args ...string) *server {
 	t.Helper()
 	s := &server{
 		t: t, data: filepath.Join(t.TempDir(), "data"),
@@ -71,6 +71,7 @@ func serve(t *testing.T, config string) *server {
 		t.Fatal(err)
 	}
 	s.args = []string{"serve", "--config", file, "--data", s.data, "--http", strings.TrimPrefix(s.http, "http://"), "--rtsp", s.rtsp, "--webrtc", "127.0.0.1:0"}
+	s.args = append(s.args, args...)
 	s.start()
 	t.Cleanup(s.stop)
 	return s
