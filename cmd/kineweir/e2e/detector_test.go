@@ -81,6 +81,7 @@ func checkRed(t *testing.T, list []seen, begin time.Time, moves [][2]float64, so
 
 // TestDetectorProgram has the example run as a program, killed, and left behind.
 func TestDetectorProgram(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	moves := [][2]float64{{5, 9}, {20, 24}}
 	program := buildDetector(t)
 	file := scene{seconds: 40, group: sceneFPS, noise: 4, plain: true, thing: "red", moves: moves}.film(t)
@@ -131,6 +132,7 @@ func TestDetectorProgram(t *testing.T) {
 // TestDetectorService has the example asked over HTTP, and beside it a service
 // that is too slow: it gets the newest picture each time.
 func TestDetectorService(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	service := exec.Command(buildDetector(t), "--http", addr)
 	out := &syncBuffer{}

@@ -9,6 +9,7 @@ import (
 // TestRecordAroundEvents publishes a stream of which only what is around
 // detections is kept: it is live throughout, and of the past there is just that.
 func TestRecordAroundEvents(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	s := serve(t, "streams:\n  door:\n    record: events\n    before: 3s\n    after: 2s\n")
 	begin := time.Now()
 	cancel := testCamera(t, "rtsp://"+s.rtsp+"/door", "-t 40")
