@@ -51,7 +51,7 @@ func TestDoctorWebRTCTaken(t *testing.T) {
 	c.WebRTC.Addr = address(u.LocalAddr().String())
 	expect(t, examineWebRTC(t.Context(), c)[0], verdictWarn, "address already in use", "set webrtc.addr to another address")
 	c.origin["webrtc.addr"] = origin{text: "flag --webrtc"}
-	expect(t, examineWebRTC(t.Context(), c)[0], verdictFail, "listen udp", "set webrtc.addr to another address")
+	expect(t, examineWebRTC(t.Context(), c)[0], verdictFail, "address already in use", "set webrtc.addr to another address")
 	l, _ := startServer(t, t.TempDir())
 	c.HTTP.Addr, c.WebRTC.Addr = address(hostPort(l.HTTP)), address(l.WebRTC)
 	expect(t, examineWebRTC(t.Context(), c)[0], verdictOK, "a running server has "+l.WebRTC, "")
