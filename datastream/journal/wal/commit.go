@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"time"
 
@@ -36,12 +37,18 @@ func (l *Lane) hasFailed() bool {
 	return l.failure != nil
 }
 
+// patience is how often the committer lets others go first when a frame is much
+// smaller than the one before: those whom that one woke are on their way back,
+// and who comes first would have a write and a sync for itself while all others
+// wait. Where nobody is on the way it costs next to nothing.
+const patience = 3
+
 // next waits for something to commit. It returns nil once the lane takes
 // nothing more and all it took is settled.
 func (l *Lane) next() *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for {
+	for waited := 0; ; {
 		if l.failure != nil {
 			l.abandon()
 			return nil
@@ -52,7 +59,14 @@ func (l *Lane) next() *batch {
 			return b
 		}
 		if b := l.filling; b != nil {
-			l.filling = nil
+			if waited < patience && b.count < l.usual/4 && l.refusing == nil {
+				waited++
+				l.mu.Unlock()
+				runtime.Gosched()
+				l.mu.Lock()
+				continue
+			}
+			l.filling, l.usual = nil, b.count
 			l.keepRest(b)
 			return b
 		}

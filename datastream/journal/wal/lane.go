@@ -112,6 +112,7 @@ type Lane struct {
 	work     sync.Cond        // the committer waits here for something to do
 	room     sync.Cond        // appenders wait here while the queue is full
 	filling  *batch           // takes entries; nil if none came since it was taken
+	usual    int              // entries of the last one that was taken while it was filling
 	full     []*batch         // closed batches, in order
 	emptied  []*batch         // for reuse
 	rest     []byte           // memory for the next shared batch, of no length
