@@ -52,6 +52,21 @@ func (e *AsleepError) Error() string {
 // Unwrap returns why.
 func (e *AsleepError) Unwrap() error { return e.Err }
 
+// SlowError says that what is recorded could not be read in time.
+type SlowError struct {
+	Stream fragments.StreamName
+	After  time.Duration
+	Err    error
+}
+
+// Error says for how long it was tried.
+func (e *SlowError) Error() string {
+	return fmt.Sprintf("stream %s: the recording could not be read within %v: the bucket is slow or away", e.Stream, e.After)
+}
+
+// Unwrap returns what the archive said.
+func (e *SlowError) Unwrap() error { return e.Err }
+
 // NothingError says that nothing was recorded at an instant, and what is
 // nearest to it.
 type NothingError struct {

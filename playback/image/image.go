@@ -38,7 +38,7 @@ type Options struct {
 	FFmpeg     string
 	Workers    int           // processes for pictures at once; default the number of CPUs
 	Queue      int           // pictures that wait for one at most, then *BusyError; default 64
-	Timeout    time.Duration // of one process; default 10 s
+	Timeout    time.Duration // of one process, and of reading what one picture is made of; default 10 s
 	MaxMemory  int64         // address space of one process in bytes; default 1 GiB. Linux only
 	CacheBytes int64         // of pictures that are kept; default 32 MiB
 	Log        *slog.Logger  // default: nothing is logged
@@ -210,8 +210,8 @@ type Picture struct {
 }
 
 // Picture makes one picture. The error is archive.ErrNoStream, a
-// *playback.ParamError, a *NothingError, an *AsleepError, a *DecodeError, a
-// *NoDecoderError, a *BusyError, ErrClosed, that of ctx, or one of reading. Requests for the same
+// *playback.ParamError, a *NothingError, an *AsleepError, a *SlowError, a
+// *DecodeError, a *NoDecoderError, a *BusyError, ErrClosed, that of ctx, or one of reading. Requests for the same
 // picture at the same time have one process made for them.
 func (m *Maker) Picture(ctx context.Context, name fragments.StreamName, r Request) (*Picture, error) {
 	if err := r.check(); err != nil {
@@ -258,7 +258,7 @@ func (m *Maker) picture(ctx context.Context, name fragments.StreamName, r *Reque
 		k.last = info.Last.Number // what comes next may change the answer
 	}
 	return m.once(ctx, k, info.First.Number, func(ctx context.Context) (*Picture, error) {
-		s, err := m.find(ctx, name, info, r)
+		s, err := m.findInTime(ctx, name, info, r)
 		if err != nil {
 			return nil, err
 		}

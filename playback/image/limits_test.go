@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kineweir/kineweir/archive"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/playback"
@@ -381,5 +382,28 @@ func TestWatchGivesUp(t *testing.T) {
 		if !errors.Is(err, live.ErrNotLive) {
 			t.Error(err)
 		}
+	}
+}
+
+// hungArchive is one whose bucket does not answer.
+type hungArchive struct{ image.Archive }
+
+func (hungArchive) ReadRun(ctx context.Context, _ fragments.StreamName, _ *archive.Entry, _ int) ([]byte, error) {
+	<-ctx.Done()
+	return nil, fmt.Errorf("get object: %w", ctx.Err())
+}
+
+// A bucket that does not answer is not waited for longer than a decoder is.
+func TestBucketHangs(t *testing.T) {
+	m := newMaker(t, hungArchive{record(t, plain)}, image.Options{Timeout: 200 * time.Millisecond})
+	begun := time.Now()
+	var slow *image.SlowError
+	if _, err := m.Picture(context.Background(), "front", image.Request{Time: at(50)}); !errors.As(err, &slow) || time.Since(begun) > 5*time.Second {
+		t.Errorf("after %v: %v", time.Since(begun), err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := m.Picture(ctx, "front", image.Request{Time: at(50)}); !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &slow) {
+		t.Errorf("given up by who asked: %v", err)
 	}
 }

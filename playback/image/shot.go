@@ -70,6 +70,17 @@ func (s *shot) begins(o *shot) bool {
 	return s.stored == o.stored && s.frames[0].number == o.frames[0].number && s.frames[0].pts == o.frames[0].pts
 }
 
+// findInTime is find, which waits for the store no longer than for the decoder.
+func (m *Maker) findInTime(ctx context.Context, name fragments.StreamName, info archive.StreamInfo, r *Request) (*shot, error) {
+	timed, cancel := context.WithTimeout(ctx, m.o.Timeout)
+	defer cancel()
+	s, err := m.find(timed, name, info, r)
+	if err != nil && timed.Err() != nil && ctx.Err() == nil {
+		return nil, &SlowError{Stream: name, After: m.o.Timeout, Err: err}
+	}
+	return s, err
+}
+
 // find finds the shot of an instant in the archive, of the newest when it is
 // zero.
 func (m *Maker) find(ctx context.Context, name fragments.StreamName, info archive.StreamInfo, r *Request) (*shot, error) {

@@ -240,6 +240,7 @@ func imageAnswer(err error) error {
 	var missing *image.NoDecoderError
 	var busy *image.BusyError
 	var asleep *image.AsleepError
+	var slow *image.SlowError
 	e := &web.Error{Message: err.Error()}
 	switch {
 	case errors.As(err, &none):
@@ -257,6 +258,8 @@ func imageAnswer(err error) error {
 		e.Status, e.Code, e.RetryAfter = http.StatusServiceUnavailable, "busy", int((busy.After+time.Second-1)/time.Second)
 	case errors.As(err, &asleep):
 		e.Status, e.Code, e.RetryAfter = http.StatusServiceUnavailable, "not_live", 5
+	case errors.As(err, &slow):
+		e.Status, e.Code, e.RetryAfter = http.StatusGatewayTimeout, "bucket_timeout", 10
 	case errors.Is(err, image.ErrClosed):
 		e.Status, e.Code = http.StatusServiceUnavailable, "stopping"
 	case errors.Is(err, archive.ErrNoFragment):
