@@ -205,7 +205,9 @@ func TestCrashLeases(t *testing.T) {
 				}
 			}
 			fsys.Set(nil)
+			h.mu.Lock() // the hook may still run, for the lane or a snapshot
 			next := fsys.AfterCrash(h.rng)
+			h.mu.Unlock()
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
