@@ -41,25 +41,32 @@ func drawClock(pic []byte, at time.Time) {
 }
 
 // drawClocks writes a picture of the clock clockFPS times a second, until ctx
-// ends or nobody reads; drawn is told the time of each before it is written.
-func drawClocks(ctx context.Context, w io.WriteCloser, drawn func(time.Time)) {
+// ends or nobody reads. stamp is told when each is due and answers what it is to
+// show, in whole milliseconds. On a busy machine pictures come late, but none is
+// left out: who counts them knows when each was due. The first shows no clock:
+// its reader may just be starting, and counts from when it has it.
+func drawClocks(ctx context.Context, w io.WriteCloser, stamp func(due time.Time) time.Time) {
 	defer w.Close()
 	pic := make([]byte, clockWidth*clockHeight)
-	tick := time.NewTicker(time.Second / clockFPS)
-	defer tick.Stop()
-	for {
+	due := time.Now().Truncate(time.Millisecond)
+	for first := true; ; first = false {
+		timer := time.NewTimer(time.Until(due))
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-ctx.Done():
+			timer.Stop()
 			return
 		}
-		// The picture shows milliseconds: its time is cut to them.
-		now := time.Now().Truncate(time.Millisecond)
-		drawClock(pic, now)
-		drawn(now)
+		if at := stamp(due); !first {
+			drawClock(pic, at)
+		}
 		if _, err := w.Write(pic); err != nil {
 			return
 		}
+		if first {
+			due = time.Now().Truncate(time.Millisecond)
+		}
+		due = due.Add(time.Second / clockFPS)
 	}
 }
 
@@ -96,7 +103,7 @@ func clockCamera(t *testing.T, url, options string) (cancel func()) {
 	t.Helper()
 	r, w := io.Pipe()
 	ctx, stop := context.WithCancel(t.Context())
-	go drawClocks(ctx, w, func(time.Time) {})
+	go drawClocks(ctx, w, func(due time.Time) time.Time { return due })
 	end := startFFmpeg(t, r, fmt.Sprintf("-probesize 32 -analyzeduration 0 -f rawvideo -pix_fmt gray -video_size %dx%d -framerate %d -i - "+
 		"-c:v libx264 -preset ultrafast -tune zerolatency -bf 0 -g %d -pix_fmt yuv420p %s -f rtsp -rtsp_transport tcp %s",
 		clockWidth, clockHeight, clockFPS, clockFPS, options, url))

@@ -53,7 +53,11 @@ func exactCamera(t *testing.T, url string) {
 	drawing, publishing := make(chan struct{}), make(chan error, 1)
 	go func() {
 		defer close(drawing)
-		drawClocks(ctx, in, func(at time.Time) { drawn <- at })
+		drawClocks(ctx, in, func(time.Time) time.Time {
+			at := time.Now().Truncate(time.Millisecond)
+			drawn <- at
+			return at
+		})
 	}()
 	go func() { publishing <- publishExact(ctx, url, out, drawn) }()
 	t.Cleanup(func() {
