@@ -41,6 +41,7 @@ var codings = []struct {
 	{"H265", "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=40:min-keyint=40:scenecut=0:bframes=3:open-gop=0 -tag:v hvc1", 40},
 	{"VP9", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 40", 40},
 	{"AV1", "-c:v libsvtav1 -preset 12 -g 40", 40},
+	{"VP8", "-c:v libvpx -deadline realtime -cpu-used 8 -g 40", 40},
 }
 
 var media = struct {

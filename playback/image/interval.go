@@ -88,6 +88,11 @@ func (w *walker) walk(span playback.Range, every time.Duration) error {
 		return err
 	}
 	w.r.Clock = span.Clock
+	if f := (&finder{m: w.m, ctx: w.ctx, name: w.name, r: &w.r, t: span.Start}); info.Last != nil && f.blind(info) {
+		if near, err := f.nearest(info); err == nil && near.IsZero() {
+			return &NoVideoError{w.name, w.r.Video}
+		}
+	}
 	for t := span.Start; t.Before(span.End); t = t.Add(every) {
 		if err := w.at(info, t); err != nil || w.stopped {
 			return err

@@ -93,9 +93,12 @@ func (m *Maker) find(ctx context.Context, name fragments.StreamName, info archiv
 	if s != nil || err != nil {
 		return s, err
 	}
-	near, err := m.nearest(ctx, name, info, r.Clock, f.t)
+	near, err := f.nearest(info)
 	if err != nil {
 		return nil, err
+	}
+	if near.IsZero() {
+		return nil, &NoVideoError{name, r.Video}
 	}
 	return nil, &NothingError{Stream: name, Asked: r.Time, Nearest: near}
 }
