@@ -375,7 +375,7 @@ func FuzzParseAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		tr := newTracker("cam", "test", 1, time.Second)
+		tr := testTracker(1, time.Second)
 		var s []sighting
 		for i := range list {
 			s = append(s, best(list[i:i+1], &image.Frame{Time: noon}, 0)...)

@@ -39,7 +39,7 @@ func (s *studio) Watch(ctx context.Context, _ fragments.StreamName, o image.Watc
 			}
 			s.mu.Lock()
 			s.now = s.now.Add(time.Duration(float64(time.Second) / o.FPS))
-			f := &image.Frame{Time: s.now, Width: o.Width, Height: o.Height, Channels: 1, Pix: s.scene.draw()}
+			f := &image.Frame{Time: s.now, PTS: s.now.Sub(noon), Width: o.Width, Height: o.Height, Channels: 1, Pix: s.scene.draw()}
 			s.mu.Unlock()
 			if !yield(f, nil) {
 				return
@@ -220,26 +220,40 @@ func TestCovering(t *testing.T) {
 	}
 	closed := []*live.Fragment{part(1, 0, 2), part(2, 2, 2), part(4, 7, 2)}
 	open := part(5, 9, 0.5)
-	unknown := &live.Fragment{Number: number(5)} // no part has been cut
+	unknown := &live.Fragment{Number: number(5)}    // no part has been cut
+	late := func(f *live.Fragment) *live.Fragment { // it began when the clock had been set back
+		f.Server = fragments.ServerTime(second(10))
+		return f
+	}
 	for _, tc := range []struct {
-		name string
-		s    live.State
-		at   float64
-		want uint64
+		name    string
+		s       live.State
+		at      float64
+		arrival float64 // zero: not told
+		want    uint64
+		sure    bool
 	}{
-		{"in the first", live.State{Closed: closed, Open: open}, 0.5, 1},
-		{"at a border", live.State{Closed: closed, Open: open}, 2, 2},
-		{"in a gap", live.State{Closed: closed, Open: open}, 5, 0},
-		{"just behind", live.State{Closed: closed, Open: open}, 4.01, 2},
-		{"before all", live.State{Closed: closed, Open: open}, -1, 0},
-		{"in the open one", live.State{Closed: closed, Open: open}, 9.8, 5},
-		{"in the open one, of which nothing is known", live.State{Closed: closed, Open: unknown}, 9.1, 5},
-		{"long after", live.State{Closed: closed}, 20, 0},
-		{"nothing is kept", live.State{}, 0, 0},
+		{"in the first", live.State{Closed: closed, Open: open}, 0.5, 0, 1, true},
+		{"at a border", live.State{Closed: closed, Open: open}, 2, 0, 2, true},
+		{"in a gap", live.State{Closed: closed, Open: open}, 5, 0, 0, false},
+		{"just behind", live.State{Closed: closed, Open: open}, 4.01, 0, 2, true},
+		{"just behind the last, nothing follows yet", live.State{Closed: closed}, 9.01, 0, 4, false},
+		{"before all", live.State{Closed: closed, Open: open}, -1, 0, 0, false},
+		{"in the open one", live.State{Closed: closed, Open: open}, 9.2, 0, 5, true},
+		{"in the open one, ahead of the cutter", live.State{Closed: closed, Open: open}, 9.8, 0, 5, false},
+		{"in the open one, of which nothing is known", live.State{Closed: closed, Open: unknown}, 9.1, 0, 5, false},
+		{"long after", live.State{Closed: closed}, 20, 0, 0, false},
+		{"nothing is kept", live.State{}, 0, 0, 0, false},
+		{"before a clock was set back", live.State{Closed: closed, Open: late(part(5, 3, 0.5))}, 3.2, 9, 2, true},
+		{"after it", live.State{Closed: closed, Open: late(part(5, 3, 0.5))}, 3.2, 10.2, 5, true},
 	} {
-		got := covering(&tc.s, second(tc.at))
-		if tc.want == 0 && !got.IsZero() || tc.want > 0 && got != number(tc.want) {
-			t.Errorf("%s: %v, want %d", tc.name, got, tc.want)
+		var arrival time.Time
+		if tc.arrival != 0 {
+			arrival = second(tc.arrival)
+		}
+		got, sure := covering(&tc.s, second(tc.at), arrival)
+		if tc.want == 0 && !got.IsZero() || tc.want > 0 && got != number(tc.want) || sure != tc.sure {
+			t.Errorf("%s: %v, sure %v, want %d, %v", tc.name, got, sure, tc.want, tc.sure)
 		}
 	}
 	if !slices.IsSortedFunc(closed, func(a, b *live.Fragment) int { return a.Number.Compare(b.Number) }) {

@@ -105,7 +105,7 @@ func (w *walker) walk(span playback.Range, every time.Duration) error {
 func (w *walker) at(info archive.StreamInfo, t time.Time) error {
 	r := w.r
 	r.Time = t
-	f := &finder{m: w.m, ctx: w.ctx, name: w.name, r: &r, t: t, memo: w.memo}
+	f := &finder{m: w.m, ctx: w.ctx, name: w.name, r: &r, t: t.Add(slack), memo: w.memo}
 	s, err := f.find()
 	if err == nil && s == nil {
 		err = &NothingError{Stream: w.name, Asked: t}
