@@ -1,8 +1,13 @@
 package detect
 
 import (
+	"bytes"
 	"encoding/json"
+	"os"
+	"reflect"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,6 +93,34 @@ func TestTracker(t *testing.T) {
 				t.Error("an event is left")
 			}
 		})
+	}
+}
+
+// TestReadme holds the example and the table of README.md to what is told.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := testTracker(2, time.Second)
+	tr.camera, tr.source = "yard", motionSource
+	tr.fragmentOf = func(time.Time, time.Time) (fragments.Number, bool) {
+		return fragments.Number{Epoch: 1, Counter: 7}, true
+	}
+	from := time.Date(2026, 11, 23, 16, 10, 1, 480e6, time.UTC)
+	var records [][]byte
+	for _, at := range []time.Time{from, from.Add(2720 * time.Millisecond)} {
+		tr.quiet = time.Minute
+		records = tr.see(at, []sighting{{at: at, label: "motion", score: 0.75, box: &Box{0.22, 0.39, 0.09, 0.28}}})
+	}
+	if len(records) != 1 || !bytes.Contains(text, append(records[0], '\n')) {
+		t.Errorf("README.md has no example as it is told: %s", records)
+	}
+	for f := range reflect.TypeFor[record]().Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if !regexp.MustCompile("(?m)^\\| [^|]*`" + name + "`[^|]* \\|").Match(text) {
+			t.Errorf("README.md does not say what %q is", name)
+		}
 	}
 }
 

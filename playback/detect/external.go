@@ -79,6 +79,13 @@ func (e External) withDefaults() External {
 	return e
 }
 
+// SureAfter returns how long after what it sees a detection may be told for the
+// first time, when every answer takes as long as it may.
+func (e External) SureAfter() time.Duration {
+	e = e.withDefaults()
+	return time.Duration(e.Sure) * max(e.Timeout, time.Duration(float64(time.Second)/e.FPS))
+}
+
 var externalName = regexp.MustCompile(`^[A-Za-z0-9_.@/-]{1,64}$`)
 
 // Validate says what is wrong with the settings.

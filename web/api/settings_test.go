@@ -47,9 +47,13 @@ func TestSettings(t *testing.T) {
 		status             int
 		says               string
 	}{
-		{"GET", "door", "", 200, `"record":"all","before":10,"after":10,"motion":null,"detector":null,"fixed":false`},
-		{"PUT", "door", `{"record":"events","before":5}`, 200, `"record":"events","before":5,"after":10`},
-		{"PUT", "door", `{"motion":{"sensitivity":70,"zones":[{"points":[[0,0],[1,0],[1,1]],"ignore":true}]}}`, 200, `"record":"events","before":5,"after":10,"motion":{"sensitivity":70`},
+		{"GET", "door", "", 200, `"record":"all","before":10,"after":10,"late":0,"motion":null,"detector":null,"fixed":false`},
+		{"PUT", "door", `{"record":"events","before":5}`, 200, `"record":"events","before":5,"after":10,"late":0`},
+		{"PUT", "door", `{"late":301}`, 400, "write seconds"},
+		{"PUT", "door", `{"late":-1}`, 400, "write seconds"},
+		{"PUT", "door", `{"late":45}`, 200, `"late":45`},
+		{"PUT", "door", `{"late":0}`, 200, `"late":0`},
+		{"PUT", "door", `{"motion":{"sensitivity":70,"zones":[{"points":[[0,0],[1,0],[1,1]],"ignore":true}]}}`, 200, `"record":"events","before":5,"after":10,"late":0,"motion":{"sensitivity":70`},
 		{"PUT", "door", `{"detector":{"name":"yolo","url":"http://127.0.0.1:9/d","min_score":0.4}}`, 200, `"url":"http://127.0.0.1:9/d"`},
 		{"GET", "door", "", 200, `"detectors":[{"kind":"motion","state":"error","error":`},
 		{"PUT", "door", `{"motion":null}`, 200, `"motion":null`},
