@@ -145,6 +145,12 @@ func (n *notes) Put(_ context.Context, stream, key string, data []byte) error {
 	return nil
 }
 
+func (n *notes) setFail(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fail = err
+}
+
 func (n *notes) list() [][]byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kineweir/kineweir/fragments"
@@ -192,6 +193,37 @@ func TestTellerIsBounded(t *testing.T) {
 	if st := w.status(); st.Lost+st.Events != maxUntold+11 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// What a data stream cannot take now it is given later, in order; until then the
+// status says why. A detector that is closed does not wait for it.
+func TestTellerInsists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &notes{fail: errors.New("the disk is full")}
+		d := &Detectors{o: Options{Records: n, Stream: "detections", Log: slog.New(slog.DiscardHandler)}}
+		w := &watcher{d: d, name: "cam"}
+		w.out = newTeller(w)
+		for i := range 3 {
+			w.tell([][]byte{{byte(i)}})
+		}
+		time.Sleep(time.Minute)
+		if st := w.status(); st.Events != 0 || st.Lost != 0 || st.Err == nil {
+			t.Errorf("while it is full: %+v", st)
+		}
+		n.setFail(nil)
+		time.Sleep(maxPause)
+		if st := w.status(); st.Events != 3 || st.Lost != 0 || st.Err != nil || !slices.EqualFunc(n.list(), []byte{0, 1, 2}, func(b []byte, want byte) bool { return b[0] == want }) {
+			t.Errorf("when there is room: %+v, %v", st, n.list())
+		}
+		n.setFail(errors.New("full again"))
+		w.tell([][]byte{{3}, {4}})
+		synctest.Wait()
+		begun := time.Now()
+		w.out.close()
+		if st := w.status(); st.Lost != 2 || time.Since(begun) > time.Second {
+			t.Errorf("closed in %v: %+v", time.Since(begun), st)
+		}
+	})
 }
 
 // stuckRecords takes nothing until it is free.

@@ -37,7 +37,7 @@ type watcher struct {
 	mu    sync.Mutex // guards the fields below
 	state string
 	err   error
-	stats Status // only the counters
+	stats Status // only the counters, and why events cannot be told
 }
 
 // run has the camera looked at whenever it is live, until ctx ends.
@@ -94,7 +94,10 @@ func (w *watcher) status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.stats
-	s.Camera, s.Kind, s.State, s.Err = w.name, w.kind, w.state, w.err
+	s.Camera, s.Kind, s.State = w.name, w.kind, w.state
+	if w.err != nil {
+		s.Err = w.err
+	}
 	return s
 }
 

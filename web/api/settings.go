@@ -156,10 +156,14 @@ func bodyOfSettings(s Settings, name fragments.StreamName) settingsBody {
 	if set.EventsOnly {
 		b.Record = recordEvents
 	}
-	if m := set.Detect.Motion; m != nil {
+	in := set.Detect.InForce()
+	if m := in.Motion; m != nil {
 		b.Motion = &motionBody{Sensitivity: m.Sensitivity, FPS: m.FPS, Quiet: m.Quiet.Seconds(), Zones: m.Zones}
+		if b.Motion.Zones == nil {
+			b.Motion.Zones = []detect.Zone{}
+		}
 	}
-	if e := set.Detect.External; e != nil {
+	if e := in.External; e != nil {
 		b.Detector = &detectorBody{
 			Name: e.Name, URL: e.URL, Command: e.Command, FPS: e.FPS, Width: e.Width, Height: e.Height,
 			Timeout: e.Timeout.Seconds(), MinScore: e.MinScore, Sure: e.Sure, Quiet: e.Quiet.Seconds(),

@@ -3,11 +3,13 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kineweir/kineweir/datastream/journal"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/playback/detect"
 )
@@ -25,6 +27,9 @@ func (f fakeSettings) Get(name fragments.StreamName) StreamSettings {
 func (f fakeSettings) Set(_ context.Context, name fragments.StreamName, s StreamSettings) error {
 	if name == "fixed" {
 		return ErrFixedSettings
+	}
+	if name == "full" {
+		return fmt.Errorf("keep the settings: %w", journal.ErrFull)
 	}
 	f[name] = s
 	return nil
@@ -72,6 +77,9 @@ func TestSettings(t *testing.T) {
 		{"PUT", "door", `{"detector":{"command":["rm"]}}`, 400, "config file only"},
 		{"PUT", "door", `{"recording":"all"}`, 400, ""},
 		{"PUT", "fixed", `{"record":"events"}`, 409, "fixed_settings"},
+		{"PUT", "full", `{"record":"events"}`, 507, "disk is full"},
+		{"PUT", "plain", `{"motion":{}}`, 200, `"motion":{"sensitivity":50,"fps":5,"quiet":3,"zones":[]}`},
+		{"PUT", "plain", `{"detector":{"url":"http://127.0.0.1:9/d"}}`, 200, `"fps":2,"width":640,"height":360,"timeout":5,"min_score":0.5,"sure":2,"quiet":3`},
 		{"DELETE", "door", "", 204, ""},
 		{"GET", "door", "", 200, `"record":"all"`},
 	} {
