@@ -5,6 +5,9 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -41,6 +44,9 @@ func (s *studio) Watch(ctx context.Context, _ fragments.StreamName, o image.Watc
 			s.mu.Lock()
 			s.now = s.now.Add(time.Duration(float64(time.Second) / o.FPS))
 			f := &image.Frame{Time: s.now, PTS: s.now.Sub(noon), Width: o.Width, Height: o.Height, Channels: 1, Pix: s.scene.draw()}
+			if o.Color {
+				f.Channels, f.Pix = 3, make([]byte, 3*o.Width*o.Height)
+			}
 			s.mu.Unlock()
 			if !yield(f, nil) {
 				return
@@ -291,4 +297,75 @@ func TestCovering(t *testing.T) {
 	if !slices.IsSortedFunc(closed, func(a, b *live.Fragment) int { return a.Number.Compare(b.Number) }) {
 		t.Error("the table is out of order")
 	}
+}
+
+// TestChurn switches detectors on, off and to something else while a camera comes
+// and goes and the data stream refuses records at times. In the end nothing is
+// left, and every record is a good one.
+func TestChurn(t *testing.T) {
+	const seed, rounds = 11, 150
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("%d rounds, seed %d", rounds, seed)
+	hub, n := live.New(), &notes{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeAnswer(w, true) }))
+	defer srv.Close()
+	s := &studio{now: noon, scene: newScene(3), step: make(chan struct{})}
+	d, err := New(Options{Hub: hub, Pictures: s, Records: n, Stream: "detections"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	track := &fragments.Track{ID: 1, Codec: fragments.H264, TimeScale: 90000}
+	p := hub.Publish("cam", []*fragments.Track{track})
+	for i := range rounds {
+		set := Settings{}
+		if rnd.IntN(3) > 0 {
+			set.Motion = &Motion{Sensitivity: 1 + rnd.IntN(100)}
+		}
+		if rnd.IntN(3) == 0 {
+			set.External = &External{URL: srv.URL, Width: 16, Height: 16, Sure: 1}
+		}
+		if err := d.Set("cam", set); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		s.scene.boxes = []thing{wanderer(i, 0.1)}
+		s.mu.Unlock()
+		switch rnd.IntN(8) {
+		case 0:
+			p.Close()
+			p = hub.Publish("cam", []*fragments.Track{track})
+		case 1:
+			n.setFail(errors.New("the disk is full"))
+		case 2:
+			n.setFail(nil)
+		default:
+			shoot(p, track, i, 1, 1+rnd.IntN(3), func(int) int { return rnd.IntN(4000) })
+		}
+		for range rnd.IntN(4) {
+			select {
+			case s.step <- struct{}{}:
+			case <-time.After(5 * time.Millisecond): // nobody looks
+			}
+		}
+		if got := len(d.List()); got != len(slices.DeleteFunc([]bool{set.Motion != nil, set.External != nil}, func(on bool) bool { return !on })) {
+			t.Fatalf("round %d: %d detectors for %+v", i, got, set)
+		}
+	}
+	n.setFail(nil)
+	if err := d.Set("cam", Settings{External: &External{URL: srv.URL, Width: 16, Height: 16, Sure: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "it works after all that", func() bool {
+		select {
+		case s.step <- struct{}{}:
+		case <-time.After(10 * time.Millisecond):
+		}
+		return d.List()[0].Events > 0
+	})
+	p.Close()
+	d.Close()
+	if len(d.List()) != 0 {
+		t.Error("a detector is left")
+	}
+	told(t, n.list())
 }
