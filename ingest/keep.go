@@ -16,7 +16,8 @@ type Keeping struct {
 	// Late is how much later than what it saw an event may come; default 10 s.
 	// Fragments wait Before + Late in memory.
 	Late time.Duration
-	// MaxBytes bounds what waits; default 64 MiB. The oldest gives way.
+	// MaxBytes bounds what waits; the oldest gives way. Default is 1 MiB for each
+	// second of Before + Late, 64 MiB at least.
 	MaxBytes int
 }
 
@@ -25,7 +26,7 @@ func (k Keeping) withDefaults() Keeping {
 		k.Late = 10 * time.Second
 	}
 	if k.MaxBytes <= 0 {
-		k.MaxBytes = 64 << 20
+		k.MaxBytes = max(64<<20, int((k.Before+k.Late)/time.Second)<<20)
 	}
 	return k
 }

@@ -102,7 +102,7 @@ const (
 func parseTime(name, v string) (time.Time, error) {
 	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
 		switch {
-		case n < 0 || n > maxMilli:
+		case n <= 0 || n > maxMilli:
 			return time.Time{}, &ParamError{name, v, "out of range: write " + timeHint}
 		case n < minMilli:
 			return time.Time{}, &ParamError{name, v, fmt.Sprintf("too small for milliseconds since 1970; for seconds write %s=%d", name, n*1000)}

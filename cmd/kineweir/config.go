@@ -113,6 +113,7 @@ type Stream struct {
 	Record    string          `yaml:"record" oneof:"all events"`
 	Before    *duration       `yaml:"before" allow:"none"` // of an event; nil: aroundEvent
 	After     *duration       `yaml:"after" allow:"none"`
+	Late      *duration       `yaml:"late"` // nil: as long as the detector takes
 	Motion    MotionConfig    `yaml:"motion"`
 	Detector  DetectorConfig  `yaml:"detector"`
 }

@@ -254,6 +254,7 @@ func TestConfigRefuses(t *testing.T) {
 		{`webrtc: {turn: {enabled: true, realm: ""}}`, "webrtc.turn.realm: is empty"},
 		{`webrtc: {turn: {enabled: true, relay_to: "192.0.2.1"}}`, `"192.0.2.1" is no network`},
 		{`streams: {a/b: {}}`, "a name has no slash"},
+		{`streams: {a: {late: 6m}}`, "waits in memory"},
 		{`cameras: {a: {url: "rtsp://u:p#w@h/"}}`, "escape special characters"},
 		{`cameras: {a: {url: "rtsp://u:p%w@h/"}}`, "escape special characters"},
 		{`cameras: {a: {url: "rtsp:///x"}}`, "no host"},

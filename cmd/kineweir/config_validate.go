@@ -175,7 +175,7 @@ func (v *validator) entries() {
 		if err := v.c.Streams[name].detectors().Validate(); err != nil {
 			v.refuse("streams."+name, "%v", err)
 		}
-		for key, d := range map[string]*duration{"before": v.c.Streams[name].Before, "after": v.c.Streams[name].After} {
+		for key, d := range map[string]*duration{"before": v.c.Streams[name].Before, "after": v.c.Streams[name].After, "late": v.c.Streams[name].Late} {
 			if d != nil && time.Duration(*d) > maxAround {
 				v.refuse("streams."+name+"."+key, "%s is more than %s: what may be wanted waits in memory", time.Duration(*d), maxAround)
 			}

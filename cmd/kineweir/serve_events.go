@@ -64,7 +64,7 @@ func (s *server) openSettings(context.Context) error {
 			continue
 		}
 		s.settings.set[name] = api.StreamSettings{
-			EventsOnly: r.EventsOnly, Before: r.Before, After: r.After, Detect: detect.Settings{Motion: r.Motion, External: r.External},
+			EventsOnly: r.EventsOnly, Before: r.Before, After: r.After, Late: r.Late, Detect: detect.Settings{Motion: r.Motion, External: r.External},
 		}
 	}
 	for name, c := range s.config.Streams { // the config file counts
@@ -130,6 +130,7 @@ type settingsRecord struct {
 	EventsOnly bool             `json:"events_only,omitempty"`
 	Before     time.Duration    `json:"before,omitempty"`
 	After      time.Duration    `json:"after,omitempty"`
+	Late       time.Duration    `json:"late,omitempty"`
 	Motion     *detect.Motion   `json:"motion,omitempty"`
 	External   *detect.External `json:"external,omitempty"`
 }
@@ -142,9 +143,13 @@ func (c Stream) settings() api.StreamSettings {
 		}
 		return time.Duration(*d)
 	}
-	return api.StreamSettings{
+	s := api.StreamSettings{
 		EventsOnly: c.Record == "events", Before: around(c.Before), After: around(c.After), Detect: c.detectors(), Fixed: true,
 	}
+	if c.Late != nil {
+		s.Late = time.Duration(*c.Late)
+	}
+	return s
 }
 
 // detectors returns what the config file says of the detectors of a stream.
@@ -194,7 +199,7 @@ func (s *settings) Set(ctx context.Context, name fragments.StreamName, set api.S
 		return api.ErrFixedSettings
 	}
 	value, err := json.Marshal(settingsRecord{
-		Version: 1, EventsOnly: set.EventsOnly, Before: set.Before, After: set.After, Motion: set.Detect.Motion, External: set.Detect.External,
+		Version: 1, EventsOnly: set.EventsOnly, Before: set.Before, After: set.After, Late: set.Late, Motion: set.Detect.Motion, External: set.Detect.External,
 	})
 	if err != nil {
 		return fmt.Errorf("keep the settings of %s: %w", name, err)
@@ -250,7 +255,16 @@ func (s *settings) list() []detect.Status {
 // keeping tells which streams are recorded around events only.
 func (s *settings) keeping(name fragments.StreamName) (ingest.Keeping, bool) {
 	set := s.Get(name)
-	return ingest.Keeping{Before: set.Before, After: set.After}, set.EventsOnly
+	return ingest.Keeping{Before: set.Before, After: set.After, Late: lateness(set)}, set.EventsOnly
+}
+
+// lateness returns how late detections of a stream may come: as it is set, or as
+// late as the detector that is set may be, 0 for the default.
+func lateness(set api.StreamSettings) time.Duration {
+	if set.Late > 0 || set.Detect.External == nil {
+		return set.Late
+	}
+	return min(max(set.Detect.External.SureAfter(), aroundEvent), maxAround)
 }
 
 // revisionOf returns that of a key in a store, 0 when it is not there.

@@ -96,6 +96,19 @@ func (s Settings) Validate() error {
 	return nil
 }
 
+// InForce returns the settings with the defaults in place of what is left out.
+func (s Settings) InForce() Settings {
+	if s.Motion != nil {
+		m := s.Motion.withDefaults()
+		s.Motion = &m
+	}
+	if s.External != nil {
+		e := s.External.withDefaults()
+		s.External = &e
+	}
+	return s
+}
+
 // Status is how a detector of a camera fares.
 type Status struct {
 	Camera fragments.StreamName
@@ -103,7 +116,7 @@ type Status struct {
 	// State is "waiting" (nobody publishes), "idle" (the first stage watches),
 	// "looking" (pictures are decoded) or "error" (it will be tried again).
 	State    string
-	Err      error // why, when the state is "error"
+	Err      error // why, when the state is "error"; or why events cannot be told at the moment
 	Pictures int64 // looked at
 	Skipped  int64 // not looked at, for want of time
 	Events   int64 // told

@@ -23,13 +23,19 @@
 // Sizes tell little where noise fills the frames or a rate control keeps them
 // alike. The first stage knows: where they are blunt and key frames are more than
 // two seconds apart, what is short would be missed, and the second stage goes on
-// all the time. Alarms that were false make it more patient. What a key frame
-// shows first begins with that key frame.
+// all the time. Alarms that were false make it more patient.
+//
+// The second stage begins before what has woken it: with the group of pictures
+// before the current one, which is kept in memory for it, and with the background
+// as it was before the latest key frame. So an event begins with the picture that
+// shows it first, not with the key frame that gave it away.
 //
 // # Events
 //
 // An event is told when it is sure, again while it lasts, and at its end, always
 // with the same camera, time and id, so that the last record counts (see package
 // events of the archive for the schema). Its label is "motion", or what the
-// detector outside says.
+// detector outside says. Its box is where it was clearest, and its score that of
+// then. Its fragment is the one it began in: a picture may be decoded before the
+// cutter has come to it, and the number is then put right by a later record.
 package detect

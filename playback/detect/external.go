@@ -79,6 +79,13 @@ func (e External) withDefaults() External {
 	return e
 }
 
+// SureAfter returns how long after what it sees a detection may be told for the
+// first time, when every answer takes as long as it may.
+func (e External) SureAfter() time.Duration {
+	e = e.withDefaults()
+	return time.Duration(e.Sure) * max(e.Timeout, time.Duration(float64(time.Second)/e.FPS))
+}
+
 var externalName = regexp.MustCompile(`^[A-Za-z0-9_.@/-]{1,64}$`)
 
 // Validate says what is wrong with the settings.
@@ -238,7 +245,7 @@ func (x *externalWatch) watch(ctx context.Context, w *watcher) error {
 	if err := x.start(ctx, w); err != nil {
 		return err
 	}
-	events := newTracker(w.name, x.e.Name, x.e.Sure, x.e.Quiet)
+	events := newTracker(w, x.e.Name, x.e.Sure, x.e.Quiet)
 	defer func() { w.tell(events.close()) }()
 	w.set(stateLooking, nil)
 	var last time.Time
@@ -251,7 +258,6 @@ func (x *externalWatch) watch(ctx context.Context, w *watcher) error {
 			w.count(func(s *Status) { s.Skipped += between(last, f.Time, x.e.FPS) })
 		}
 		last = f.Time
-		f.Fragment = w.fragmentOf(f) // now: it may be long before there is an answer
 		begun := time.Now()
 		list, err := x.look(ctx, f, w)
 		slow = time.Since(begun) > time.Duration(float64(time.Second)/x.e.FPS)
@@ -281,9 +287,10 @@ func (x *externalWatch) look(ctx context.Context, f *image.Frame, w *watcher) ([
 	if !x.answered {
 		timeout = max(timeout, firstAnswer)
 	}
+	number, _ := w.fragmentOf(f.Time, f.Arrival)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	list, err := x.det.detect(ctx, &picture{camera: w.name, at: f.Time, fragment: f.Fragment, width: f.Width, height: f.Height, jpeg: data})
+	list, err := x.det.detect(ctx, &picture{camera: w.name, at: f.Time, fragment: number, width: f.Width, height: f.Height, jpeg: data})
 	var wish *restError
 	if errors.As(err, &wish) {
 		x.rest = time.Now().Add(wish.pause)
@@ -327,7 +334,7 @@ func best(list []found, f *image.Frame, minScore float64) []sighting {
 		if d.Score < minScore {
 			continue
 		}
-		s := sighting{at: f.Time, label: d.Label, score: d.Score, fragment: f.Fragment, extra: d.Attributes}
+		s := sighting{at: f.Time, arrival: f.Arrival, label: d.Label, score: d.Score, extra: d.Attributes}
 		if len(d.Box) == 4 {
 			s.box = (*Box)(d.Box)
 		}

@@ -145,6 +145,12 @@ func (n *notes) Put(_ context.Context, stream, key string, data []byte) error {
 	return nil
 }
 
+func (n *notes) setFail(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fail = err
+}
+
 func (n *notes) list() [][]byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -375,7 +381,7 @@ func FuzzParseAnswer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		tr := newTracker("cam", "test", 1, time.Second)
+		tr := testTracker(1, time.Second)
 		var s []sighting
 		for i := range list {
 			s = append(s, best(list[i:i+1], &image.Frame{Time: noon}, 0)...)

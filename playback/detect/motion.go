@@ -25,10 +25,6 @@ const (
 	absorbTime = 60 * time.Second // until it shows what has come and stays
 )
 
-// setBack is how old a picture may be to be one of a group of pictures that is
-// seen again. What is older tells of a clock that has been set.
-const setBack = time.Minute
-
 // Pixels are kept with fixedBits bits behind the point.
 const fixedBits = 6
 
@@ -41,13 +37,10 @@ type region struct {
 
 // motion finds what moves in the pictures of one camera.
 type motion struct {
-	limit    int32   // how much a pixel must differ, beside its noise, in fixed point
-	minCells int     // of a region
-	inZone   []bool  // by cell
-	back     []int32 // the background, in fixed point; nil before the first picture
-	noise    []int32 // how much each pixel wavers, likewise
-	before   []byte  // the picture before
-	last     time.Time
+	limit    int32  // how much a pixel must differ, beside its noise, in fixed point
+	minCells int    // of a region
+	inZone   []bool // by cell
+	learned         // from the pictures so far
 
 	diff   []int32                 // of the picture under way, used again
 	light  [lightLevels][512]int32 // how many pixels differ by how much, by level of the background
@@ -55,6 +48,20 @@ type motion struct {
 	fresh  []uint8                 // of those, how many differ from the picture before
 	marked []bool
 	stack  []int
+}
+
+// learned is what pictures have taught.
+type learned struct {
+	back   []int32       // the background, in fixed point; nil before the first picture
+	noise  []int32       // how much each pixel wavers, likewise
+	before []byte        // the picture before
+	last   time.Duration // when that was, on the time line of the publisher
+}
+
+// copyTo copies l into the space of o.
+func (l *learned) copyTo(o *learned) {
+	o.back, o.noise = append(o.back[:0], l.back...), append(o.noise[:0], l.noise...)
+	o.before, o.last = append(o.before[:0], l.before...), l.last
 }
 
 // newMotion returns a detector; sensitivity is 1 to 100.
@@ -75,16 +82,14 @@ func newMotion(sensitivity int, zones []Zone) *motion {
 }
 
 // look compares a picture of lookWidth x lookHeight grey pixels with what was
-// before, learns it, and returns what moves in it, the largest first.
-func (m *motion) look(pix []byte, at time.Time) []region {
-	elapsed := at.Sub(m.last)
-	if m.back == nil || elapsed < -setBack {
+// before, learns it, and returns what moves in it, the largest first. at is when it
+// was, on the time line of the publisher, which may begin anew.
+func (m *motion) look(pix []byte, at time.Duration) []region {
+	if len(m.back) == 0 {
 		m.learnAnew(pix, at)
 		return nil
 	}
-	if elapsed <= 0 {
-		return nil
-	}
+	elapsed := max(at-m.last, 0)
 	m.compare(pix)
 	m.count(pix)
 	all := 0
@@ -103,8 +108,8 @@ func (m *motion) look(pix []byte, at time.Time) []region {
 	return found
 }
 
-func (m *motion) learnAnew(pix []byte, at time.Time) {
-	if m.back == nil {
+func (m *motion) learnAnew(pix []byte, at time.Duration) {
+	if len(m.back) == 0 {
 		m.back, m.noise = make([]int32, len(pix)), make([]int32, len(pix))
 		for i := range m.noise {
 			m.noise[i] = 3 << fixedBits

@@ -16,10 +16,12 @@ const (
 )
 
 // teller puts the records of one detector into the data stream, in order and
-// beside the looking: a disk that takes its time costs no pictures.
+// beside the looking: a disk that takes its time costs no pictures, and one that is
+// full no event that still fits into the queue.
 type teller struct {
 	w    *watcher
 	wake chan struct{} // holds a token when there may be something to put
+	bye  chan struct{} // closed by close
 	all  sync.WaitGroup
 	end  context.CancelFunc
 
@@ -30,7 +32,7 @@ type teller struct {
 
 func newTeller(w *watcher) *teller {
 	ctx, end := context.WithCancel(context.Background())
-	t := &teller{w: w, wake: make(chan struct{}, 1), end: end}
+	t := &teller{w: w, wake: make(chan struct{}, 1), bye: make(chan struct{}), end: end}
 	t.all.Go(func() { t.run(ctx) })
 	return t
 }
@@ -76,7 +78,7 @@ func (t *teller) run(ctx context.Context) {
 		record, done := t.next()
 		switch {
 		case record != nil:
-			t.put(ctx, record)
+			t.insist(ctx, record)
 		case done:
 			return
 		default:
@@ -85,17 +87,31 @@ func (t *teller) run(ctx context.Context) {
 	}
 }
 
-// put tries once: the next record of the event says all that this one does.
-func (t *teller) put(ctx context.Context, record []byte) {
+// insist puts a record, again and again until it is taken. When the detector is
+// closed it tries once.
+func (t *teller) insist(ctx context.Context, record []byte) {
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		err := t.put(ctx, record)
+		t.w.count(func(s *Status) { s.Err = err })
+		if err == nil {
+			t.w.count(func(s *Status) { s.Events++ })
+			return
+		}
+		t.w.d.o.Log.Warn("event is not told", "stream", string(t.w.name), "detector", t.w.kind, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-t.bye:
+			t.w.count(func(s *Status) { s.Lost++ })
+			return
+		}
+	}
+}
+
+func (t *teller) put(ctx context.Context, record []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
 	defer cancel()
 	d := t.w.d
-	if err := d.o.Records.Put(ctx, d.o.Stream, string(t.w.name), record); err != nil {
-		d.o.Log.Warn("event is not told", "stream", string(t.w.name), "detector", t.w.kind, "error", err)
-		t.w.count(func(s *Status) { s.Lost++ })
-		return
-	}
-	t.w.count(func(s *Status) { s.Events++ })
+	return d.o.Records.Put(ctx, d.o.Stream, string(t.w.name), record)
 }
 
 // close puts what is left, for as long as lastPuts, and ends.
@@ -103,6 +119,7 @@ func (t *teller) close() {
 	t.mu.Lock()
 	t.closing = true
 	t.mu.Unlock()
+	close(t.bye)
 	t.poke()
 	late := time.AfterFunc(lastPuts, t.end)
 	t.all.Wait()

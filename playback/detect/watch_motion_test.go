@@ -5,9 +5,13 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kineweir/kineweir/fragments"
@@ -39,7 +43,10 @@ func (s *studio) Watch(ctx context.Context, _ fragments.StreamName, o image.Watc
 			}
 			s.mu.Lock()
 			s.now = s.now.Add(time.Duration(float64(time.Second) / o.FPS))
-			f := &image.Frame{Time: s.now, Width: o.Width, Height: o.Height, Channels: 1, Pix: s.scene.draw()}
+			f := &image.Frame{Time: s.now, PTS: s.now.Sub(noon), Width: o.Width, Height: o.Height, Channels: 1, Pix: s.scene.draw()}
+			if o.Color {
+				f.Channels, f.Pix = 3, make([]byte, 3*o.Width*o.Height)
+			}
 			s.mu.Unlock()
 			if !yield(f, nil) {
 				return
@@ -194,6 +201,37 @@ func TestTellerIsBounded(t *testing.T) {
 	}
 }
 
+// What a data stream cannot take now it is given later, in order; until then the
+// status says why. A detector that is closed does not wait for it.
+func TestTellerInsists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &notes{fail: errors.New("the disk is full")}
+		d := &Detectors{o: Options{Records: n, Stream: "detections", Log: slog.New(slog.DiscardHandler)}}
+		w := &watcher{d: d, name: "cam"}
+		w.out = newTeller(w)
+		for i := range 3 {
+			w.tell([][]byte{{byte(i)}})
+		}
+		time.Sleep(time.Minute)
+		if st := w.status(); st.Events != 0 || st.Lost != 0 || st.Err == nil {
+			t.Errorf("while it is full: %+v", st)
+		}
+		n.setFail(nil)
+		time.Sleep(maxPause)
+		if st := w.status(); st.Events != 3 || st.Lost != 0 || st.Err != nil || !slices.EqualFunc(n.list(), []byte{0, 1, 2}, func(b []byte, want byte) bool { return b[0] == want }) {
+			t.Errorf("when there is room: %+v, %v", st, n.list())
+		}
+		n.setFail(errors.New("full again"))
+		w.tell([][]byte{{3}, {4}})
+		synctest.Wait()
+		begun := time.Now()
+		w.out.close()
+		if st := w.status(); st.Lost != 2 || time.Since(begun) > time.Second {
+			t.Errorf("closed in %v: %+v", time.Since(begun), st)
+		}
+	})
+}
+
 // stuckRecords takes nothing until it is free.
 type stuckRecords struct {
 	begun chan struct{}
@@ -220,29 +258,114 @@ func TestCovering(t *testing.T) {
 	}
 	closed := []*live.Fragment{part(1, 0, 2), part(2, 2, 2), part(4, 7, 2)}
 	open := part(5, 9, 0.5)
-	unknown := &live.Fragment{Number: number(5)} // no part has been cut
+	unknown := &live.Fragment{Number: number(5)}    // no part has been cut
+	late := func(f *live.Fragment) *live.Fragment { // it began when the clock had been set back
+		f.Server = fragments.ServerTime(second(10))
+		return f
+	}
 	for _, tc := range []struct {
-		name string
-		s    live.State
-		at   float64
-		want uint64
+		name    string
+		s       live.State
+		at      float64
+		arrival float64 // zero: not told
+		want    uint64
+		sure    bool
 	}{
-		{"in the first", live.State{Closed: closed, Open: open}, 0.5, 1},
-		{"at a border", live.State{Closed: closed, Open: open}, 2, 2},
-		{"in a gap", live.State{Closed: closed, Open: open}, 5, 0},
-		{"just behind", live.State{Closed: closed, Open: open}, 4.01, 2},
-		{"before all", live.State{Closed: closed, Open: open}, -1, 0},
-		{"in the open one", live.State{Closed: closed, Open: open}, 9.8, 5},
-		{"in the open one, of which nothing is known", live.State{Closed: closed, Open: unknown}, 9.1, 5},
-		{"long after", live.State{Closed: closed}, 20, 0},
-		{"nothing is kept", live.State{}, 0, 0},
+		{"in the first", live.State{Closed: closed, Open: open}, 0.5, 0, 1, true},
+		{"at a border", live.State{Closed: closed, Open: open}, 2, 0, 2, true},
+		{"in a gap", live.State{Closed: closed, Open: open}, 5, 0, 0, false},
+		{"just behind", live.State{Closed: closed, Open: open}, 4.01, 0, 2, true},
+		{"just behind the last, nothing follows yet", live.State{Closed: closed}, 9.01, 0, 4, false},
+		{"before all", live.State{Closed: closed, Open: open}, -1, 0, 0, false},
+		{"in the open one", live.State{Closed: closed, Open: open}, 9.2, 0, 5, true},
+		{"in the open one, ahead of the cutter", live.State{Closed: closed, Open: open}, 9.8, 0, 5, false},
+		{"in the open one, of which nothing is known", live.State{Closed: closed, Open: unknown}, 9.1, 0, 5, false},
+		{"long after", live.State{Closed: closed}, 20, 0, 0, false},
+		{"nothing is kept", live.State{}, 0, 0, 0, false},
+		{"before a clock was set back", live.State{Closed: closed, Open: late(part(5, 3, 0.5))}, 3.2, 9, 2, true},
+		{"after it", live.State{Closed: closed, Open: late(part(5, 3, 0.5))}, 3.2, 10.2, 5, true},
 	} {
-		got := covering(&tc.s, second(tc.at))
-		if tc.want == 0 && !got.IsZero() || tc.want > 0 && got != number(tc.want) {
-			t.Errorf("%s: %v, want %d", tc.name, got, tc.want)
+		var arrival time.Time
+		if tc.arrival != 0 {
+			arrival = second(tc.arrival)
+		}
+		got, sure := covering(&tc.s, second(tc.at), arrival)
+		if tc.want == 0 && !got.IsZero() || tc.want > 0 && got != number(tc.want) || sure != tc.sure {
+			t.Errorf("%s: %v, sure %v, want %d, %v", tc.name, got, sure, tc.want, tc.sure)
 		}
 	}
 	if !slices.IsSortedFunc(closed, func(a, b *live.Fragment) int { return a.Number.Compare(b.Number) }) {
 		t.Error("the table is out of order")
 	}
+}
+
+// TestChurn switches detectors on, off and to something else while a camera comes
+// and goes and the data stream refuses records at times. In the end nothing is
+// left, and every record is a good one.
+func TestChurn(t *testing.T) {
+	const seed, rounds = 11, 150
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	t.Logf("%d rounds, seed %d", rounds, seed)
+	hub, n := live.New(), &notes{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeAnswer(w, true) }))
+	defer srv.Close()
+	s := &studio{now: noon, scene: newScene(3), step: make(chan struct{})}
+	d, err := New(Options{Hub: hub, Pictures: s, Records: n, Stream: "detections"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	track := &fragments.Track{ID: 1, Codec: fragments.H264, TimeScale: 90000}
+	p := hub.Publish("cam", []*fragments.Track{track})
+	for i := range rounds {
+		set := Settings{}
+		if rnd.IntN(3) > 0 {
+			set.Motion = &Motion{Sensitivity: 1 + rnd.IntN(100)}
+		}
+		if rnd.IntN(3) == 0 {
+			set.External = &External{URL: srv.URL, Width: 16, Height: 16, Sure: 1}
+		}
+		if err := d.Set("cam", set); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		s.scene.boxes = []thing{wanderer(i, 0.1)}
+		s.mu.Unlock()
+		switch rnd.IntN(8) {
+		case 0:
+			p.Close()
+			p = hub.Publish("cam", []*fragments.Track{track})
+		case 1:
+			n.setFail(errors.New("the disk is full"))
+		case 2:
+			n.setFail(nil)
+		default:
+			shoot(p, track, i, 1, 1+rnd.IntN(3), func(int) int { return rnd.IntN(4000) })
+		}
+		for range rnd.IntN(4) {
+			select {
+			case s.step <- struct{}{}:
+			case <-time.After(5 * time.Millisecond): // nobody looks
+			}
+		}
+		if got := len(d.List()); got != len(slices.DeleteFunc([]bool{set.Motion != nil, set.External != nil}, func(on bool) bool { return !on })) {
+			t.Fatalf("round %d: %d detectors for %+v", i, got, set)
+		}
+	}
+	n.setFail(nil)
+	if err := d.Set("cam", Settings{External: &External{URL: srv.URL, Width: 16, Height: 16, Sure: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "it works after all that", func() bool {
+		select {
+		case s.step <- struct{}{}:
+		case <-time.After(10 * time.Millisecond):
+		}
+		return d.List()[0].Events > 0
+	})
+	p.Close()
+	d.Close()
+	if len(d.List()) != 0 {
+		t.Error("a detector is left")
+	}
+	told(t, n.list())
 }

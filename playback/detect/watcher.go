@@ -9,7 +9,6 @@ import (
 
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/live"
-	"github.com/kineweir/kineweir/playback/image"
 )
 
 // States of a detector; see Status.
@@ -38,7 +37,7 @@ type watcher struct {
 	mu    sync.Mutex // guards the fields below
 	state string
 	err   error
-	stats Status // only the counters
+	stats Status // only the counters, and why events cannot be told
 }
 
 // run has the camera looked at whenever it is live, until ctx ends.
@@ -95,7 +94,10 @@ func (w *watcher) status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.stats
-	s.Camera, s.Kind, s.State, s.Err = w.name, w.kind, w.state, w.err
+	s.Camera, s.Kind, s.State = w.name, w.kind, w.state
+	if w.err != nil {
+		s.Err = w.err
+	}
 	return s
 }
 
@@ -103,41 +105,44 @@ func (w *watcher) status() Status {
 func (w *watcher) tell(records [][]byte) { w.out.add(records) }
 
 // fragmentOf returns the number of the fragment that a picture is in, zero when
-// nobody knows. Those of the last seconds are in memory.
-func (w *watcher) fragmentOf(f *image.Frame) fragments.Number {
-	if !f.Fragment.IsZero() {
-		return f.Fragment
-	}
+// nobody knows. Those of the last seconds are in memory. It is sure when what was
+// cut so far tells; before that a picture may be ahead of the cutter, and in the
+// next fragment.
+func (w *watcher) fragmentOf(at, arrival time.Time) (number fragments.Number, sure bool) {
 	recent := w.d.o.Hub.Recent(w.name)
 	if recent == nil {
-		return fragments.Number{}
+		return fragments.Number{}, false
 	}
-	return covering(recent.State(), f.Time)
+	return covering(recent.State(), at, arrival)
 }
 
 // covering returns the number of the fragment that covers an instant of producer
-// time, zero when none does that is kept.
-func covering(s *live.State, at time.Time) fragments.Number {
+// time, zero when none does that is kept. What began after the picture had arrived
+// does not have it, whatever its times: the clock was set back.
+func covering(s *live.State, at, arrival time.Time) (number fragments.Number, sure bool) {
+	has := func(f *live.Fragment) bool {
+		return !at.Before(f.Producer.Time()) && (arrival.IsZero() || arrival.Add(coverSlack).After(f.Server.Time()))
+	}
 	open := s.Open
-	if open != nil && len(open.Runs) > 0 && !at.Before(open.Producer.Time()) {
-		return open.Number
+	if open != nil && len(open.Runs) > 0 && has(open) {
+		return open.Number, at.Before(open.Producer.Time().Add(open.Duration))
 	}
 	for i := len(s.Closed) - 1; i >= 0; i-- {
 		f := s.Closed[i]
-		begin := f.Producer.Time()
+		end := f.Producer.Time().Add(f.Duration)
 		switch {
-		case at.Before(begin):
-		case at.Before(begin.Add(f.Duration)):
-			return f.Number
-		case i == len(s.Closed)-1 && open != nil && len(open.Runs) == 0 && at.Before(begin.Add(f.Duration+openSlack)):
-			return open.Number // nothing is known of it yet
-		case at.Before(begin.Add(f.Duration + coverSlack)):
-			return f.Number
+		case !has(f):
+		case at.Before(end):
+			return f.Number, true
+		case i == len(s.Closed)-1 && open != nil && len(open.Runs) == 0 && at.Before(end.Add(openSlack)):
+			return open.Number, false // nothing is known of it yet
+		case at.Before(end.Add(coverSlack)):
+			return f.Number, i < len(s.Closed)-1
 		default:
-			return fragments.Number{}
+			return fragments.Number{}, false
 		}
 	}
-	return fragments.Number{}
+	return fragments.Number{}, false
 }
 
 const (

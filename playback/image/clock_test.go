@@ -41,6 +41,7 @@ var codings = []struct {
 	{"H265", "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=40:min-keyint=40:scenecut=0:bframes=3:open-gop=0 -tag:v hvc1", 40},
 	{"VP9", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 40", 40},
 	{"AV1", "-c:v libsvtav1 -preset 12 -g 40", 40},
+	{"VP8", "-c:v libvpx -deadline realtime -cpu-used 8 -g 40", 40},
 }
 
 var media = struct {
@@ -161,9 +162,15 @@ func TestRightFrame(t *testing.T) {
 					t.Errorf("%d pictures, want %d", n, frames)
 				}
 			}
-			for _, want := range []float64{0, 0.99, 39.99, 43, 99.9} {
+			for _, want := range []float64{0, 0.97, 39.97, 43, 99.9} {
 				p := picture(t, m, image.Request{Time: at(want), Exact: true})
 				check(t, fmt.Sprintf("alone, %v", want), p, int(want), c.keyEvery)
+			}
+			for _, want := range []int{0, 40, 43, 80} { // its time, cut to milliseconds
+				p := picture(t, m, image.Request{Time: at(float64(want)).Add(-900 * time.Microsecond), Exact: true})
+				check(t, fmt.Sprintf("cut, %v", want), p, want, c.keyEvery)
+				p = picture(t, m, image.Request{Time: at(float64(want)).Add(-900 * time.Microsecond)})
+				check(t, fmt.Sprintf("cut, key frame before %v", want), p, want-want%c.keyEvery, c.keyEvery)
 			}
 			p := picture(t, m, image.Request{Time: at(77).Add(time.Hour), Clock: fragments.ByServer})
 			check(t, "by server time", p, 77-77%c.keyEvery, c.keyEvery)

@@ -153,8 +153,8 @@ func TestSecondVideo(t *testing.T) {
 			}
 		}
 	}
-	var none *image.NothingError
-	if _, err := m.Picture(context.Background(), "front", image.Request{Time: at(40), Video: 3}); !errors.As(err, &none) {
+	var none *image.NoVideoError
+	if _, err := m.Picture(context.Background(), "front", image.Request{Time: at(40), Video: 3}); !errors.As(err, &none) || none.Video != 3 {
 		t.Errorf("a track that is not there: %v", err)
 	}
 }

@@ -89,6 +89,21 @@ func (e *NothingError) Error() string {
 		e.Asked.Format(time.RFC3339Nano), e.Nearest.Format(time.RFC3339Nano))
 }
 
+// NoVideoError says that a stream has no video, or not the track of it that was
+// asked for.
+type NoVideoError struct {
+	Stream fragments.StreamName
+	Video  int // the track; 0: any
+}
+
+// Error names the stream and the track.
+func (e *NoVideoError) Error() string {
+	if e.Video != 0 {
+		return fmt.Sprintf("stream %s has no video track %d", e.Stream, e.Video)
+	}
+	return fmt.Sprintf("stream %s has no video", e.Stream)
+}
+
 // DecodeError says that there is something, and that no picture can be made of
 // it.
 type DecodeError struct {

@@ -210,9 +210,10 @@ type Picture struct {
 }
 
 // Picture makes one picture. The error is archive.ErrNoStream, a
-// *playback.ParamError, a *NothingError, an *AsleepError, a *SlowError, a
-// *DecodeError, a *NoDecoderError, a *BusyError, ErrClosed, that of ctx, or one of reading. Requests for the same
-// picture at the same time have one process made for them.
+// *playback.ParamError, a *NothingError, a *NoVideoError, an *AsleepError, a
+// *SlowError, a *DecodeError, a *NoDecoderError, a *BusyError, ErrClosed, that of
+// ctx, or one of reading. Requests for the same picture at the same time have one
+// process made for them.
 func (m *Maker) Picture(ctx context.Context, name fragments.StreamName, r Request) (*Picture, error) {
 	if err := r.check(); err != nil {
 		return nil, err

@@ -88,6 +88,11 @@ func (w *walker) walk(span playback.Range, every time.Duration) error {
 		return err
 	}
 	w.r.Clock = span.Clock
+	if f := (&finder{m: w.m, ctx: w.ctx, name: w.name, r: &w.r, t: span.Start}); info.Last != nil && f.blind(info) {
+		if near, err := f.nearest(info); err == nil && near.IsZero() {
+			return &NoVideoError{w.name, w.r.Video}
+		}
+	}
 	for t := span.Start; t.Before(span.End); t = t.Add(every) {
 		if err := w.at(info, t); err != nil || w.stopped {
 			return err
@@ -100,7 +105,7 @@ func (w *walker) walk(span playback.Range, every time.Duration) error {
 func (w *walker) at(info archive.StreamInfo, t time.Time) error {
 	r := w.r
 	r.Time = t
-	f := &finder{m: w.m, ctx: w.ctx, name: w.name, r: &r, t: t, memo: w.memo}
+	f := &finder{m: w.m, ctx: w.ctx, name: w.name, r: &r, t: t.Add(slack), memo: w.memo}
 	s, err := f.find()
 	if err == nil && s == nil {
 		err = &NothingError{Stream: w.name, Asked: t}

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/kineweir/kineweir/archive"
@@ -71,6 +72,9 @@ func (m *Maker) newest(ctx context.Context, name fragments.StreamName, r *Reques
 		} else if err != nil && !errors.Is(err, archive.ErrNoStream) {
 			return nil, err
 		}
+		if !hasVideo(sub.Tracks(), r.Video) {
+			return nil, &NoVideoError{name, r.Video}
+		}
 		if err := g.wait(ctx, sub, r.Video); err != nil {
 			return nil, err
 		}
@@ -79,6 +83,14 @@ func (m *Maker) newest(ctx context.Context, name fragments.StreamName, r *Reques
 		return nil, &NothingError{Stream: name}
 	}
 	return g.shot(r.Exact), nil
+}
+
+// hasVideo reports whether one of the tracks is the one that is wanted, any of
+// video when that is 0.
+func hasVideo(tracks []*fragments.Track, id int) bool {
+	return slices.ContainsFunc(tracks, func(t *fragments.Track) bool {
+		return t.Kind() == fragments.KindVideo && (id == 0 || t.ID == id)
+	})
 }
 
 // group is the units of a track since its newest key frame.

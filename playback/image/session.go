@@ -50,7 +50,6 @@ type session struct {
 	base     int64  // PTS of the first unit
 	dts      int64  // of the newest
 	newest   int64  // presentation time of the newest, since base
-	units    int    // that were fed
 	sequence uint32 // of the last part
 	lastKey  int64  // presentation time of the newest key frame that was fed
 	buf      []byte
@@ -61,14 +60,15 @@ type session struct {
 	fed  atomic.Int64 // units since the last frame
 	when atomic.Int64 // of the last frame, Unix nanoseconds
 
-	mu   sync.Mutex // guards the field below
-	ring [1024]placed
+	mu    sync.Mutex // guards the fields below
+	units int        // that were fed
+	ring  [1024]placed
 }
 
 // placed is a unit that was fed.
 type placed struct {
-	pts  int64
-	time time.Time
+	pts   int64
+	frame Frame // without a picture
 }
 
 // run feeds a process until it or the stream ends.
@@ -85,7 +85,11 @@ func (s *session) run() (err error) {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	init, err := s.begin(ctx, au)
+	lead, first := s.lead(au), au
+	if len(lead) > 0 {
+		first = lead[0]
+	}
+	init, err := s.begin(ctx, first)
 	if err != nil {
 		return err
 	}
@@ -94,7 +98,9 @@ func (s *session) run() (err error) {
 		read <- s.read()
 		cancel() // feeding is of no use any more
 	}()
-	err = s.feed(ctx, sub, au, init)
+	if err = s.write(init); err == nil {
+		err = s.feed(ctx, sub, lead, au)
+	}
 	s.stdin.Close() //nolint:errcheck // a pipe
 	if errors.Is(err, live.ErrEnded) || errors.Is(err, errAnew) {
 		s.finish(cancel, read) // what it still has is wanted
@@ -145,6 +151,30 @@ func (s *session) first(sub *live.Subscription) (*fragments.AccessUnit, error) {
 	}
 }
 
+// lead returns the units of WatchOptions.Before that lead up to au. Only the
+// first process begins with them.
+func (s *session) lead(au *fragments.AccessUnit) (lead []*fragments.AccessUnit) {
+	before := s.w.o.Before
+	if s.w.o.Before = nil; s.w.o.KeysOnly {
+		return nil
+	}
+	for _, b := range before {
+		switch {
+		case b.Track.ID != au.Track.ID || len(lead) == 0 && !b.Key:
+		case b == au:
+			return lead
+		case b.Key && b.Track.Hash() != au.Track.Hash():
+			lead = nil
+		default:
+			lead = append(lead, b)
+		}
+	}
+	if n := len(lead); n == 0 || lead[n-1].PTS >= au.PTS {
+		return nil
+	}
+	return lead // some are missing in between, which a key frame makes good
+}
+
 // begin starts the process for the configuration of au.
 func (s *session) begin(ctx context.Context, au *fragments.AccessUnit) (init []byte, err error) {
 	s.track = au.Track
@@ -186,9 +216,11 @@ func (s *session) finish(kill context.CancelFunc, read <-chan error) {
 }
 
 // feed writes units until there are none, or none that this process can take.
-func (s *session) feed(ctx context.Context, sub *live.Subscription, au *fragments.AccessUnit, init []byte) error {
-	if err := s.write(init); err != nil {
-		return err
+func (s *session) feed(ctx context.Context, sub *live.Subscription, lead []*fragments.AccessUnit, au *fragments.AccessUnit) error {
+	for _, b := range lead {
+		if err := s.put(b); err != nil {
+			return err
+		}
 	}
 	for {
 		if s.wanted(au) {
@@ -247,9 +279,11 @@ func (s *session) put(au *fragments.AccessUnit) error {
 	}
 	pts := since + reorderRoom
 	s.mu.Lock()
-	s.ring[s.units%len(s.ring)] = placed{pts, au.Capture.Time()}
-	s.mu.Unlock()
+	s.ring[s.units%len(s.ring)] = placed{pts, Frame{
+		Time: au.Capture.Time(), Arrival: au.Arrival.Time(), PTS: time.Duration(nanos(au.PTS, s.track.TimeScale)),
+	}}
 	s.units++
+	s.mu.Unlock()
 	sample := fragments.Sample{Duration: 1, Key: au.Key, Payload: au.Payload}
 	s.buf = s.buf[:0]
 	for i := range again + 1 {
@@ -303,25 +337,26 @@ func (s *session) read() error {
 		}
 		s.fed.Store(0)
 		s.when.Store(time.Now().UnixNano())
-		at, ok := s.timeOf(pts)
+		f, ok := s.frameOf(pts)
 		if !ok {
 			return fmt.Errorf("the decoder gave a frame it was not fed, of time %d", pts)
 		}
 		s.got.Add(1)
-		s.w.hand(&Frame{Time: at, Width: o.Width, Height: o.Height, Channels: o.channels(), Pix: pix})
+		f.Width, f.Height, f.Channels, f.Pix = o.Width, o.Height, o.channels(), pix
+		s.w.hand(&f)
 	}
 }
 
-// timeOf returns when the frame of a presentation time was filmed.
-func (s *session) timeOf(pts int64) (time.Time, bool) {
+// frameOf returns what is known of the frame of a presentation time.
+func (s *session) frameOf(pts int64) (Frame, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.ring {
-		if p := &s.ring[i]; p.pts == pts && !p.time.IsZero() {
-			return p.time, true
+	for i := range s.ring[:min(s.units, len(s.ring))] {
+		if p := &s.ring[i]; p.pts == pts {
+			return p.frame, true
 		}
 	}
-	return time.Time{}, false
+	return Frame{}, false
 }
 
 // args returns the arguments of ffmpeg.
@@ -339,8 +374,12 @@ func (s *session) args() []string {
 	if o.Color {
 		format = "rgb24"
 	}
+	input := []string{"-fpsprobesize", "0"}
+	if o.Rough {
+		input = append(input, "-skip_frame", "noref")
+	}
 	chain = append(chain, fmt.Sprintf("scale=%d:%d:flags=area:out_range=pc", o.Width, o.Height), "format="+format, tell)
-	return slices.Concat(inputArgs("-fpsprobesize", "0"), []string{
+	return slices.Concat(inputArgs(input...), []string{
 		"-vf", strings.Join(chain, ","), passthrough(s.w.m.oldFFmpeg.Load()), "passthrough", "-an", "-sn", "-dn",
 		"-c:v", "rawvideo", "-flush_packets", "1", "-f", "rawvideo", "pipe:1",
 	})

@@ -55,6 +55,9 @@ const (
 	// held is how long a frame counts as shown after its fragment has ended: time
 	// stamps of cameras have small holes.
 	held = 500 * time.Millisecond
+	// slack is how much later than asked for a frame may be shown: an instant is
+	// often the time of a frame, cut to milliseconds.
+	slack = time.Millisecond - 1
 )
 
 // size returns the bytes of the frames.
@@ -84,7 +87,7 @@ func (m *Maker) findInTime(ctx context.Context, name fragments.StreamName, info 
 // find finds the shot of an instant in the archive, of the newest when it is
 // zero.
 func (m *Maker) find(ctx context.Context, name fragments.StreamName, info archive.StreamInfo, r *Request) (*shot, error) {
-	f := &finder{m: m, ctx: ctx, name: name, r: r, t: r.Time}
+	f := &finder{m: m, ctx: ctx, name: name, r: r, t: r.Time.Add(slack)}
 	if r.Time.IsZero() {
 		f.t = playback.Stamp(info.Last, r.Clock).Add(info.Last.Duration)
 		f.newest = info.Last.Number
@@ -93,9 +96,12 @@ func (m *Maker) find(ctx context.Context, name fragments.StreamName, info archiv
 	if s != nil || err != nil {
 		return s, err
 	}
-	near, err := m.nearest(ctx, name, info, r.Clock, f.t)
+	near, err := f.nearest(info)
 	if err != nil {
 		return nil, err
+	}
+	if near.IsZero() {
+		return nil, &NoVideoError{name, r.Video}
 	}
 	return nil, &NothingError{Stream: name, Asked: r.Time, Nearest: near}
 }
@@ -106,7 +112,7 @@ type finder struct {
 	ctx    context.Context // of the one search
 	name   fragments.StreamName
 	r      *Request
-	t      time.Time
+	t      time.Time        // the instant, and slack
 	newest fragments.Number // when the newest is asked for
 	bytes  int64
 	memo   *memo // may be nil

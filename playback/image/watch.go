@@ -13,11 +13,34 @@ import (
 
 // Frame is one decoded frame. It is the receiver's own.
 type Frame struct {
-	Time          time.Time        // when it was filmed
-	Fragment      fragments.Number // zero when not known
+	Time          time.Time     // when it was filmed; goes back when the publisher's clock does
+	Arrival       time.Time     // when it arrived here
+	PTS           time.Duration // on the time line of the publisher, from an origin of its own
 	Width, Height int
 	Channels      int    // 1: luma; 3: red, green, blue
 	Pix           []byte // Width*Height*Channels bytes, row by row, from 0 (black) to 255
+}
+
+// Order tells frames that are new from those that are seen once more, by a
+// process that begins with the group of pictures that is in memory. It goes by
+// time lines and arrivals, as the clock of a publisher may be set back. The zero
+// value has seen nothing.
+type Order struct {
+	begun   bool
+	pts     time.Duration // of the newest
+	arrival time.Time     // the latest
+}
+
+// New reports whether f comes after all that were new before.
+func (o *Order) New(f *Frame) bool {
+	if o.begun && f.PTS <= o.pts && !f.Arrival.After(o.arrival) {
+		return false
+	}
+	o.begun, o.pts = true, f.PTS
+	if f.Arrival.After(o.arrival) { // frames may arrive in another order than they are shown
+		o.arrival = f.Arrival
+	}
+	return true
 }
 
 // WatchOptions say what a watch sees.
@@ -29,6 +52,12 @@ type WatchOptions struct {
 	// KeysOnly decodes nothing but key frames, which costs a tenth or less.
 	KeysOnly bool
 	Color    bool // three channels instead of luma
+	// Rough lets the decoder leave out frames that no other refers to. Where there
+	// are such frames it costs a third less, and there may be fewer than FPS.
+	Rough bool
+	// Before are units of the stream that the Hub no longer has, in order, from a key
+	// frame on: they are decoded before those that it has. Not for KeysOnly.
+	Before []*fragments.AccessUnit
 }
 
 func (o *WatchOptions) validate() error {
@@ -46,8 +75,8 @@ func (o *WatchOptions) channels() int {
 }
 
 // Watch decodes a live stream for as long as the loop over it lasts, by one
-// process of its own. Frames come in order of time; a loop that is slower than
-// they come misses some, and always gets the newest. A process that dies is
+// process of its own. Frames come in the order in which they are shown; a loop that
+// is slower than they come misses some, and always gets the newest. A process that dies is
 // started again, ever later while it helps nothing. The last thing that is
 // yielded is an error: live.ErrEnded when the stream has ended, live.ErrNotLive
 // when there is none, a *NoDecoderError, a *DecodeError when nothing can be
@@ -115,7 +144,7 @@ type watch struct {
 	name   fragments.StreamName
 	o      WatchOptions
 	frames chan *Frame // the newest
-	last   time.Time   // of the newest frame that was handed on
+	order  Order       // of those that were handed on
 	seen   bool        // the stream was live
 }
 
@@ -167,10 +196,9 @@ func (w *watch) run(ctx context.Context) error {
 
 // hand hands a frame on, in place of one that nobody took.
 func (w *watch) hand(f *Frame) {
-	if !f.Time.After(w.last) {
+	if !w.order.New(f) {
 		return // a process that was started anew has seen it again
 	}
-	w.last = f.Time
 	for {
 		select {
 		case w.frames <- f:

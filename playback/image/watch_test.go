@@ -145,3 +145,107 @@ func TestWatchKeysAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestWatchClock has the clock of the publisher set back by an hour: no frame is
+// missing, and none comes twice.
+func TestWatchClock(t *testing.T) {
+	for _, c := range codings[:2] {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			hub := live.New()
+			m := newMaker(t, playbacktest.New(), image.Options{Hub: hub})
+			u := units(t, c.args)
+			for _, au := range u[50:] {
+				au.Capture -= fragments.ProducerTimestamp(time.Hour)
+			}
+			done := publish(hub, u, 8*time.Millisecond)
+			var seen []int
+			for f, err := range m.Watch(context.Background(), "front", image.WatchOptions{Width: 64, Height: 32}) {
+				if err != nil {
+					continue
+				}
+				n := shownBy(f)
+				if len(seen) > 0 && n <= seen[len(seen)-1] {
+					t.Errorf("frame %d after %v", n, seen)
+				}
+				if f.Arrival.IsZero() || f.PTS%frameTime > time.Millisecond {
+					t.Errorf("frame %d arrived %v, %v on its time line", n, f.Arrival, f.PTS)
+				}
+				seen = append(seen, n)
+			}
+			<-done
+			if s := m.Stats(); len(seen)+int(s.Dropped) != frames {
+				t.Errorf("%d frames, %d of them dropped: %v", len(seen)+int(s.Dropped), s.Dropped, seen)
+			}
+		})
+	}
+}
+
+// TestWatchBefore begins with units that the hub has no longer.
+func TestWatchBefore(t *testing.T) {
+	u := units(t, plain)
+	for _, tc := range []struct {
+		name   string
+		before []*fragments.AccessUnit
+		frames int
+	}{
+		{"none", nil, 10},
+		{"two groups", u[:90], 90},
+		{"one group", u[40:90], 50},
+		{"not from a key frame", u[20:90], 50},
+		{"a hole", u[:60], 70},
+		{"only what there is", u[80:90], 10},
+		{"what comes later", u[81:90], 10},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			hub := live.New()
+			m := newMaker(t, playbacktest.New(), image.Options{Hub: hub})
+			p := hub.Publish("front", []*fragments.Track{u[0].Track})
+			defer p.Close()
+			for _, au := range u[:90] {
+				p.Write(au)
+			}
+			n := 0
+			for _, err := range m.Watch(context.Background(), "front", image.WatchOptions{Width: 64, Height: 32, Before: tc.before}) {
+				if err == nil {
+					n++
+					p.Close() // it has begun
+				}
+			}
+			if n += int(m.Stats().Dropped); n != tc.frames {
+				t.Errorf("%d frames, want %d", n, tc.frames)
+			}
+		})
+	}
+}
+
+// TestWatchRough leaves out what no frame refers to, where there is any.
+func TestWatchRough(t *testing.T) {
+	for _, c := range codings {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			hub := live.New()
+			m := newMaker(t, playbacktest.New(), image.Options{Hub: hub})
+			done := publish(hub, units(t, c.args), 8*time.Millisecond)
+			n, last := 0, -1
+			for f, err := range m.Watch(context.Background(), "front", image.WatchOptions{Width: 64, Height: 32, Rough: true}) {
+				if err != nil {
+					continue
+				}
+				if shown := shownBy(f); shown <= last || f.Time.Sub(at(float64(shown))).Abs() > time.Millisecond {
+					t.Errorf("frame %d after %d, said to be of %v", shown, last, f.Time)
+				} else {
+					last = shown
+				}
+				n++
+			}
+			<-done
+			n += int(m.Stats().Dropped)
+			t.Logf("%d of %d frames", n, frames)
+			if n < frames/5 || c.name == "H264 B-frames" && n > frames*3/5 || c.name == "H264" && n != frames {
+				t.Errorf("%d of %d frames", n, frames)
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package playbacktest
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -44,6 +45,9 @@ func Tool(tb testing.TB, name string, args ...string) (out, complaints string) {
 // -t 4 -c:v libx264". It gets the given ID.
 func Encode(tb testing.TB, id int, args string) Media {
 	tb.Helper()
+	if slices.Contains(strings.Fields(args), "libvpx") {
+		return encodeVP8(tb, id, args)
+	}
 	args = "-v error " + args + " -movflags empty_moov+default_base_moof+frag_keyframe -f mp4 -"
 	out, _ := Tool(tb, "ffmpeg", strings.Fields(args)...)
 	data := []byte(out)
@@ -64,6 +68,28 @@ func Encode(tb testing.TB, id int, args string) Media {
 			}
 			m.Samples = append(m.Samples, fragments.Sample{Duration: s.Duration, Offset: uint32(s.Offset), Key: s.Key, Payload: units})
 		}
+	}
+	return m
+}
+
+// encodeVP8 is Encode by way of IVF, for ffmpeg writes no VP8 into MP4 files.
+func encodeVP8(tb testing.TB, id int, args string) Media {
+	tb.Helper()
+	out, _ := Tool(tb, "ffmpeg", strings.Fields("-v error "+args+" -f ivf -")...)
+	data := []byte(out)
+	if len(data) < 32 || string(data[:4]) != "DKIF" {
+		tb.Fatalf("ffmpeg %s: no IVF", args)
+	}
+	le := binary.LittleEndian
+	m := Media{Track: &fragments.Track{
+		ID: id, Codec: fragments.VP8, TimeScale: le.Uint32(data[16:]), Width: int(le.Uint16(data[12:])), Height: int(le.Uint16(data[14:])),
+	}}
+	tick := le.Uint32(data[20:])
+	for data = data[32:]; len(data) > 12; { // frames of 12 bytes of header
+		end := 12 + int(le.Uint32(data))
+		// RFC 6386, 9.1: the lowest bit of a frame is 0 in key frames.
+		m.Samples = append(m.Samples, fragments.Sample{Duration: tick, Key: data[12]&1 == 0, Payload: [][]byte{data[12:end]}})
+		data = data[end:]
 	}
 	return m
 }

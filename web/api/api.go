@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kineweir/kineweir/archive"
+	"github.com/kineweir/kineweir/datastream/journal"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/fragments/live"
 	"github.com/kineweir/kineweir/ingest"
@@ -161,6 +162,7 @@ func translate(err error) error {
 		{ErrNoCamera, web.Error{Status: http.StatusNotFound, Code: "no_such_camera", Message: "there is no camera of this name", Hint: "GET /api/cameras lists them"}},
 		{ErrFixedCamera, web.Error{Status: http.StatusConflict, Code: "fixed_camera", Message: "this camera stands in the config file", Hint: "change it there"}},
 		{ErrFixedSettings, web.Error{Status: http.StatusConflict, Code: "fixed_settings", Message: "the settings of this stream stand in the config file", Hint: "change them there, under streams"}},
+		{journal.ErrFull, web.Error{Status: http.StatusInsufficientStorage, Code: "full", Message: "the server's disk is full", Hint: "nothing was changed; make room, and try again"}},
 	} {
 		if errors.Is(err, t.is) {
 			t.shown.Err = err

@@ -20,6 +20,7 @@ type StreamSettings struct {
 	EventsOnly bool          // recorded around detections only
 	Before     time.Duration // of an event, where EventsOnly
 	After      time.Duration
+	Late       time.Duration // how late detections may come; 0: as late as the detector may be
 	Detect     detect.Settings
 	Fixed      bool // they stand in the config file
 }
@@ -41,6 +42,7 @@ type settingsBody struct {
 	Record    string        `json:"record"` // "all" or "events"
 	Before    float64       `json:"before"`
 	After     float64       `json:"after"`
+	Late      float64       `json:"late"`
 	Motion    *motionBody   `json:"motion"`
 	Detector  *detectorBody `json:"detector"`
 	Fixed     bool          `json:"fixed"`
@@ -150,14 +152,18 @@ func (a *API) deleteSettings(w http.ResponseWriter, r *http.Request) error {
 
 func bodyOfSettings(s Settings, name fragments.StreamName) settingsBody {
 	set := s.Get(name)
-	b := settingsBody{Record: recordAll, Before: set.Before.Seconds(), After: set.After.Seconds(), Fixed: set.Fixed, Detectors: []statusBody{}}
+	b := settingsBody{Record: recordAll, Before: set.Before.Seconds(), After: set.After.Seconds(), Late: set.Late.Seconds(), Fixed: set.Fixed, Detectors: []statusBody{}}
 	if set.EventsOnly {
 		b.Record = recordEvents
 	}
-	if m := set.Detect.Motion; m != nil {
+	in := set.Detect.InForce()
+	if m := in.Motion; m != nil {
 		b.Motion = &motionBody{Sensitivity: m.Sensitivity, FPS: m.FPS, Quiet: m.Quiet.Seconds(), Zones: m.Zones}
+		if b.Motion.Zones == nil {
+			b.Motion.Zones = []detect.Zone{}
+		}
 	}
-	if e := set.Detect.External; e != nil {
+	if e := in.External; e != nil {
 		b.Detector = &detectorBody{
 			Name: e.Name, URL: e.URL, Command: e.Command, FPS: e.FPS, Width: e.Width, Height: e.Height,
 			Timeout: e.Timeout.Seconds(), MinScore: e.MinScore, Sure: e.Sure, Quiet: e.Quiet.Seconds(),
@@ -189,12 +195,12 @@ func (b *settingsBody) settings() (StreamSettings, error) {
 	if b.Record != recordAll && b.Record != recordEvents {
 		return StreamSettings{}, errors.New("record: write all, or events")
 	}
-	for _, v := range []float64{b.Before, b.After} {
+	for _, v := range []float64{b.Before, b.After, b.Late} {
 		if !(v >= 0 && v <= maxAround) {
-			return StreamSettings{}, errors.New("before and after: write seconds, 0 to 300")
+			return StreamSettings{}, errors.New("before, after and late: write seconds, 0 to 300")
 		}
 	}
-	s := StreamSettings{EventsOnly: b.Record == recordEvents, Before: secondsOf(b.Before), After: secondsOf(b.After)}
+	s := StreamSettings{EventsOnly: b.Record == recordEvents, Before: secondsOf(b.Before), After: secondsOf(b.After), Late: secondsOf(b.Late)}
 	if m := b.Motion; m != nil {
 		s.Detect.Motion = &detect.Motion{Sensitivity: m.Sensitivity, FPS: m.FPS, Quiet: secondsOf(m.Quiet), Zones: m.Zones}
 	}

@@ -3,11 +3,13 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kineweir/kineweir/datastream/journal"
 	"github.com/kineweir/kineweir/fragments"
 	"github.com/kineweir/kineweir/playback/detect"
 )
@@ -25,6 +27,9 @@ func (f fakeSettings) Get(name fragments.StreamName) StreamSettings {
 func (f fakeSettings) Set(_ context.Context, name fragments.StreamName, s StreamSettings) error {
 	if name == "fixed" {
 		return ErrFixedSettings
+	}
+	if name == "full" {
+		return fmt.Errorf("keep the settings: %w", journal.ErrFull)
 	}
 	f[name] = s
 	return nil
@@ -47,9 +52,13 @@ func TestSettings(t *testing.T) {
 		status             int
 		says               string
 	}{
-		{"GET", "door", "", 200, `"record":"all","before":10,"after":10,"motion":null,"detector":null,"fixed":false`},
-		{"PUT", "door", `{"record":"events","before":5}`, 200, `"record":"events","before":5,"after":10`},
-		{"PUT", "door", `{"motion":{"sensitivity":70,"zones":[{"points":[[0,0],[1,0],[1,1]],"ignore":true}]}}`, 200, `"record":"events","before":5,"after":10,"motion":{"sensitivity":70`},
+		{"GET", "door", "", 200, `"record":"all","before":10,"after":10,"late":0,"motion":null,"detector":null,"fixed":false`},
+		{"PUT", "door", `{"record":"events","before":5}`, 200, `"record":"events","before":5,"after":10,"late":0`},
+		{"PUT", "door", `{"late":301}`, 400, "write seconds"},
+		{"PUT", "door", `{"late":-1}`, 400, "write seconds"},
+		{"PUT", "door", `{"late":45}`, 200, `"late":45`},
+		{"PUT", "door", `{"late":0}`, 200, `"late":0`},
+		{"PUT", "door", `{"motion":{"sensitivity":70,"zones":[{"points":[[0,0],[1,0],[1,1]],"ignore":true}]}}`, 200, `"record":"events","before":5,"after":10,"late":0,"motion":{"sensitivity":70`},
 		{"PUT", "door", `{"detector":{"name":"yolo","url":"http://127.0.0.1:9/d","min_score":0.4}}`, 200, `"url":"http://127.0.0.1:9/d"`},
 		{"GET", "door", "", 200, `"detectors":[{"kind":"motion","state":"error","error":`},
 		{"PUT", "door", `{"motion":null}`, 200, `"motion":null`},
@@ -68,6 +77,9 @@ func TestSettings(t *testing.T) {
 		{"PUT", "door", `{"detector":{"command":["rm"]}}`, 400, "config file only"},
 		{"PUT", "door", `{"recording":"all"}`, 400, ""},
 		{"PUT", "fixed", `{"record":"events"}`, 409, "fixed_settings"},
+		{"PUT", "full", `{"record":"events"}`, 507, "disk is full"},
+		{"PUT", "plain", `{"motion":{}}`, 200, `"motion":{"sensitivity":50,"fps":5,"quiet":3,"zones":[]}`},
+		{"PUT", "plain", `{"detector":{"url":"http://127.0.0.1:9/d"}}`, 200, `"fps":2,"width":640,"height":360,"timeout":5,"min_score":0.5,"sure":2,"quiet":3`},
 		{"DELETE", "door", "", 204, ""},
 		{"GET", "door", "", 200, `"record":"all"`},
 	} {

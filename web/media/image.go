@@ -76,7 +76,13 @@ func (h *Handler) serveImage(w http.ResponseWriter, r *http.Request) error {
 	}
 	sum := sha256.Sum256(p.Data)
 	head.Set("ETag", `"`+hex.EncodeToString(sum[:12])+`"`)
-	http.ServeContent(w, r, "", p.Time, strings.NewReader(string(p.Data)))
+	var date time.Time
+	if p.Settled && !req.Time.IsZero() {
+		// Of others none is told: a second has many frames, and the clock of a camera
+		// may be set back.
+		date = p.Time
+	}
+	http.ServeContent(w, r, "", date, strings.NewReader(string(p.Data)))
 	return nil
 }
 
@@ -121,6 +127,9 @@ func parseImage(file string, q url.Values) (req imageRequest, err error) {
 			}
 		}
 	}
+	if err = req.format(base, q.Get("format")); err != nil {
+		return req, err
+	}
 	if list || q.Has("start") || q.Has("end") || q.Has("interval") {
 		return req, req.interval(q)
 	}
@@ -128,6 +137,26 @@ func parseImage(file string, q url.Values) (req imageRequest, err error) {
 		req.Time, err = parseInstant(v)
 	}
 	return req, err
+}
+
+// format reads the format of the pictures of a list. That of one picture is its
+// ending, which it must not contradict.
+func (req *imageRequest) format(base, v string) error {
+	f := image.JPEG
+	switch v {
+	case "":
+		return nil
+	case "jpg", "jpeg":
+	case "png":
+		f = image.PNG
+	default:
+		return &playback.ParamError{Name: "format", Value: v, Reason: "write jpg or png"}
+	}
+	if !req.list && f != req.Format {
+		return &playback.ParamError{Name: "format", Value: v, Reason: "the ending of the path says otherwise: ask for /image/" + base + "." + v}
+	}
+	req.Format = f
+	return nil
 }
 
 func imageFile(file string) (base string, f image.Format, list, ok bool) {
@@ -183,29 +212,34 @@ func (req *imageRequest) interval(q url.Values) (err error) {
 	if req.span.Open() {
 		return &playback.ParamError{Name: "end", Reason: "missing: write where the pictures end, as for start"}
 	}
-	v := q.Get("interval")
-	if req.every, err = time.ParseDuration(v); err != nil {
-		n, err := strconv.Atoi(v)
-		if err != nil || n > 1<<40 {
-			return &playback.ParamError{Name: "interval", Value: v, Reason: "write the time between two pictures like 5s, or milliseconds like 5000"}
-		}
-		req.every = time.Duration(n) * time.Millisecond
-	}
-	if req.every < time.Millisecond || req.span.End.Sub(req.span.Start) > maxPictures*req.every {
-		return &playback.ParamError{Name: "interval", Value: v, Reason: "that are more than " + strconv.Itoa(maxPictures) +
-			" pictures: write interval=" + (req.span.End.Sub(req.span.Start)/maxPictures + time.Second).Truncate(time.Second).String() + " or ask for a shorter span"}
-	}
-	req.inline = q.Get("inline") == "true" || q.Get("inline") == "1"
-	switch v := q.Get("format"); v {
-	case "", "jpg", "jpeg":
-	case "png":
-		if req.list {
-			req.Format = image.PNG
-		}
+	switch v := q.Get("inline"); v {
+	case "", "false", "0":
+	case "true", "1":
+		req.inline = true
 	default:
-		return &playback.ParamError{Name: "format", Value: v, Reason: "write jpg or png"}
+		return &playback.ParamError{Name: "inline", Value: v, Reason: "write true or false"}
 	}
-	return nil
+	req.every, err = parseInterval(q.Get("interval"), req.span.End.Sub(req.span.Start))
+	return err
+}
+
+// parseInterval reads the time between two pictures of a span.
+func parseInterval(v string, span time.Duration) (every time.Duration, err error) {
+	if every, err = time.ParseDuration(v); err != nil {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n > 1<<40 {
+			return 0, &playback.ParamError{Name: "interval", Value: v, Reason: "write the time between two pictures like 5s, or milliseconds like 5000"}
+		}
+		every = time.Duration(max(n, 0)) * time.Millisecond
+	}
+	if every < time.Millisecond {
+		return 0, &playback.ParamError{Name: "interval", Value: v, Reason: "write the time between two pictures, 1ms or more"}
+	}
+	if (span-1)/every >= maxPictures {
+		return 0, &playback.ParamError{Name: "interval", Value: v, Reason: "that are more than " + strconv.Itoa(maxPictures) +
+			" pictures: write interval=" + (span/maxPictures + time.Second).Truncate(time.Second).String() + " or ask for a shorter span"}
+	}
+	return every, nil
 }
 
 // imageURL returns the URL of one picture of a list.
@@ -236,6 +270,7 @@ func dataURL(p *image.Picture) string {
 // imageAnswer is the part of the table from errors to HTTP that is of pictures.
 func imageAnswer(err error) error {
 	var none *image.NothingError
+	var blind *image.NoVideoError
 	var bad *image.DecodeError
 	var missing *image.NoDecoderError
 	var busy *image.BusyError
@@ -248,6 +283,8 @@ func imageAnswer(err error) error {
 		if !none.Nearest.IsZero() {
 			e.Hint = "ask for time=" + none.Nearest.UTC().Format(time.RFC3339Nano)
 		}
+	case errors.As(err, &blind):
+		e.Status, e.Code = http.StatusNotFound, "no_video"
 	case errors.As(err, &bad) && bad.Timeout:
 		e.Status, e.Code = http.StatusGatewayTimeout, "decoder_timeout"
 	case errors.As(err, &bad):

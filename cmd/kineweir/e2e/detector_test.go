@@ -59,8 +59,9 @@ func running(pid int) bool {
 }
 
 // checkRed compares what the example told with when there was a red square.
-func checkRed(t *testing.T, list []seen, begin time.Time, moves [][2]float64, source string) {
+func checkRed(t *testing.T, s *server, stream string, moves [][2]float64, source string) {
 	t.Helper()
+	list, begin := detections(t, s, stream), s.begun(stream)
 	if len(list) != len(moves) {
 		t.Fatalf("%d events, the square was there %d times: %+v", len(list), len(moves), list)
 	}
@@ -73,10 +74,8 @@ func checkRed(t *testing.T, list []seen, begin time.Time, moves [][2]float64, so
 		if b := e.Box; b == nil || math.Abs(b[1]-sceneThingTop) > 0.06 || math.Abs(b[1]+b[3]-sceneThingBottom) > 0.06 || b[2] < 0.05 || b[2] > 0.2 {
 			t.Errorf("box %v is not that of the square", b)
 		}
-		if e.Fragment == "" {
-			t.Error("no fragment is told")
-		}
 	}
+	checkFragments(t, s, stream, list)
 }
 
 // TestDetectorProgram has the example run as a program, killed, and left behind.
@@ -111,7 +110,7 @@ func TestDetectorProgram(t *testing.T) {
 		list := detections(t, s, "door")
 		return len(list) == 2 && list[1].End.Sub(list[1].Time) > 3500*time.Millisecond
 	})
-	checkRed(t, detections(t, s, "door"), s.begun("door"), moves, "shop/red")
+	checkRed(t, s, "door", moves, "shop/red")
 	if !strings.Contains(s.log.String(), "detector says: ready: looking for red in pictures of door") {
 		t.Error("what the program says is not in the log")
 	}
@@ -163,7 +162,7 @@ func TestDetectorService(t *testing.T) {
 		list := detections(t, s, "door")
 		return len(list) > 0 && time.Since(list[0].End) > 4*time.Second && len(slow.list()) > 7
 	})
-	checkRed(t, detections(t, s, "door"), s.begun("door"), moves, "red")
+	checkRed(t, s, "door", moves, "red")
 	st := s.detector("slow", "slow")
 	t.Logf("the slow one: %+v, pictures were old by %v", st, slow.list())
 	for i, age := range slow.list() {
