@@ -36,6 +36,21 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+// A client that waits for the DTLS handshake is called, and one that wants to
+// begin it may.
+func TestHandshakeRoles(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	for _, row := range []struct{ offered, answered string }{{"actpass", "passive"}, {"active", "passive"}, {"passive", "active"}} {
+		c := r.newClient(true, r.engine)
+		c.post("/whip/"+row.offered, strings.ReplaceAll(c.makeOffer(), "a=setup:actpass", "a=setup:"+row.offered))
+		if got := c.pc.RemoteDescription().SDP; !strings.Contains(got, "a=setup:"+row.answered+"\r\n") {
+			t.Errorf("to %s: want %s:\n%s", row.offered, row.answered, got)
+		}
+		eventually(t, "media of a client that is "+row.offered, func() bool { return r.conn().packets.Load() > 5 })
+	}
+}
+
 func TestView(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, nil)
