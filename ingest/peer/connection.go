@@ -110,6 +110,11 @@ func (c *Connection) LeftOut() (list []string) {
 	for _, f := range c.plan.refused {
 		list = append(list, f+": not known; known are "+known)
 	}
+	if c.plan.simulcast && c.plan.undeclared {
+		// The library finds packets without a=ssrc by payload type or by layer, and
+		// does only the latter where there are layers.
+		list = append(list, "what has neither layers (a=rid) nor an SSRC (a=ssrc), beside what has layers")
+	}
 	if c.plan.data {
 		list = append(list, "data channels: a publisher has no use for one")
 	}

@@ -83,6 +83,7 @@ func TestOffers(t *testing.T) {
 			[]string{"x-google"},
 			"",
 		},
+		{"layers beside sound without SSRC", sdpHead + section("audio 9 UDP/TLS/RTP/SAVPF 0", "mid:0", "sendonly") + layeredVideo, nil, []string{"a=rid:h recv"}, nil, "nor an SSRC"},
 		{"sound alone", sdpHead + chromeAudio, nil, []string{"a=rtpmap:111 opus/48000/2"}, nil, ""},
 		{"static payload types", sdpHead + section("audio 9 UDP/TLS/RTP/SAVPF 0 8", "mid:0", "sendonly", "ssrc:1 cname:x"), nil, []string{"a=rtpmap:0 PCMU/8000", "a=rtpmap:8 PCMA/8000"}, nil, ""},
 		{"parameter sets in the offer", sdpHead + section("video 9 UDP/TLS/RTP/SAVPF 96", "mid:0", "sendonly", "rtpmap:96 H264/90000", "fmtp:96 packetization-mode=1;profile-level-id=42c01f;sprop-parameter-sets=Z0LADdoPFiagAAADACAAAAZB4oVc,aM4G4g=="), nil, []string{"a=rtpmap:96 H264/90000"}, nil, ""},

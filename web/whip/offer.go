@@ -54,6 +54,22 @@ func withoutCandidates(offer string) string {
 	})
 }
 
+// withTracks names the track of a section that has layers (a=rid) and no a=msid,
+// which RFC 9725 section 4.4.2 asks for: the library takes layers of named tracks
+// alone, and drops all packets of others. Lines end in CR LF.
+func withTracks(offer string) string {
+	sections := strings.Split(offer, "\r\nm=")
+	for i, s := range sections {
+		if i == 0 || !strings.Contains(s, "\r\na=rid:") || strings.Contains(s, "msid:") {
+			continue
+		}
+		_, mid, _ := strings.Cut(s, "\r\na=mid:")
+		mid, _, _ = strings.Cut(mid, "\r\n")
+		sections[i] = strings.Replace(s, "\r\na=rid:", "\r\na=msid:whip "+mid+"\r\na=rid:", 1)
+	}
+	return strings.Join(sections, "\r\nm=")
+}
+
 // restartOffer is the offer that the client would have made to restart ICE: the
 // same with other credentials (RFC 9725 section 4.3.3). generation is that of
 // the ICE session, from 1.
