@@ -126,7 +126,7 @@ func hostOnly(hostport string) string {
 // Headers of cross-origin reads: what a player in a browser sends and needs.
 const (
 	corsRequestHeaders  = "Authorization, Content-Type, Range, If-Match, If-None-Match, If-Range, " + sdkRequestHeaders
-	corsResponseHeaders = "Content-Length, Content-Range, Content-Disposition, Accept-Ranges, Date, ETag, Location, Link, Accept-Patch, Kineweir-Left-Out, Retry-After, " + sdkResponseHeaders
+	corsResponseHeaders = "Content-Length, Content-Range, Content-Disposition, Accept-Ranges, Date, ETag, Location, Link, Accept-Patch, Accept-Post, Kineweir-Left-Out, Retry-After, " + sdkResponseHeaders
 	// Of the AWS SDK for JavaScript.
 	sdkRequestHeaders  = "Amz-Sdk-Invocation-Id, Amz-Sdk-Request, X-Amz-Content-Sha256, X-Amz-Date, X-Amz-Security-Token, X-Amz-Target, X-Amz-User-Agent"
 	sdkResponseHeaders = "X-Amz-Id-2, X-Amzn-Errortype, X-Amzn-Requestid"
@@ -160,6 +160,12 @@ func (o *origins) preflight(w http.ResponseWriter, r *http.Request, kind Kind) {
 		if r.Header.Get("Access-Control-Request-Private-Network") == "true" {
 			h.Set("Access-Control-Allow-Private-Network", "true")
 		}
+	}
+	if kind == Signal {
+		// RFC 9725 section 4.2: each answer to OPTIONS, and it is 200.
+		h.Set("Accept-Post", "application/sdp")
+		w.WriteHeader(http.StatusOK)
+		return
 	}
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -14,6 +14,7 @@ func originServer(t *testing.T, open bool) string {
 			{"PUT /api/x", API, text("changed")},
 			{"GET /hls/x", Media, text("media")},
 			{"GET /{$}", Page, text("page")},
+			{"POST /whip/x", Signal, text("signal")},
 		},
 	})
 	return base
@@ -129,6 +130,17 @@ func TestCrossOriginReads(t *testing.T) {
 		// RFC 9725 is spoken by pages, too.
 		if h := pre.Header; c.want != "" && !(strings.Contains(h.Get("Access-Control-Allow-Headers"), "If-Match") && strings.Contains(h.Get("Access-Control-Allow-Methods"), "PATCH") && strings.Contains(h.Get("Access-Control-Expose-Headers"), "Location, Link, Accept-Patch")) {
 			t.Errorf("a page cannot speak WHIP: %v", h)
+		}
+	}
+}
+
+// RFC 9725 section 4.2: the answer to any OPTIONS is 200 and says what to post,
+// that to a browser's question too.
+func TestPreflightOfSignaling(t *testing.T) {
+	for _, open := range []bool{true, false} {
+		res, _ := do(t, "OPTIONS", originServer(t, open)+"/whip/x", "Origin", "http://localhost:3000", "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type")
+		if res.StatusCode != http.StatusOK || res.Header.Get("Accept-Post") != "application/sdp" || res.Header.Get("Access-Control-Allow-Origin") == "" {
+			t.Errorf("open %v: %s, %v", open, res.Status, res.Header)
 		}
 	}
 }

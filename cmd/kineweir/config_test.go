@@ -90,7 +90,7 @@ func TestConfigDefaults(t *testing.T) {
 		HTTP: HTTPConfig{Addr: "127.0.0.1:8080"},
 		RTSP: RTSPConfig{Addr: "127.0.0.1:8554", TLSAddr: "127.0.0.1:8322", UDPAddr: "127.0.0.1:8000", SecondPublisher: "newest"},
 		WebRTC: WebRTCConfig{
-			Addr: "127.0.0.1:8189", MDNS: "resolve", MaxSessions: 2000,
+			Addr: "127.0.0.1:8189", MDNS: "resolve", MaxSessions: 2000, StartKbps: 1000,
 			TURN: TURNConfig{Addr: "127.0.0.1:3478", Realm: "kineweir"},
 		},
 		Archive: ArchiveConfig{Bucket: BucketConfig{Type: "dir", Region: "us-east-1", Secure: true}, SegmentSize: 16 << 20, SegmentAge: duration(time.Minute), MaxSpool: 16 << 30, Retention: RetentionConfig{MinFree: 2 << 30}},
@@ -245,6 +245,8 @@ func TestConfigRefuses(t *testing.T) {
 		{`webrtc: {mdns: yes}`, "none of resolve, off, full"},
 		{`webrtc: {mdns: full, advertise: 203.0.113.7}`, "webrtc.mdns: full hides"},
 		{`webrtc: {max_sessions: 100001}`, "more than 100000"},
+		{`webrtc: {start_kbps: 100001}`, "webrtc.start_kbps: 100001 is more than 100000"},
+		{`webrtc: {start_kbps: fast}`, `or "none"`},
 		{`webrtc: {ice_servers: {x: {}}}`, `webrtc.ice_servers.x.url: "" is no STUN or TURN server`},
 		{`webrtc: {ice_servers: {x: {url: "https://x"}}}`, "is no STUN or TURN server"},
 		{`webrtc: {ice_servers: {x: {url: "turn:x"}}}`, "webrtc.ice_servers.x.user: TURN needs user and credential"},

@@ -15,6 +15,7 @@ type WebRTCConfig struct {
 	Advertise   words                `yaml:"advertise"`
 	MDNS        string               `yaml:"mdns" oneof:"resolve off full"`
 	MaxSessions int                  `yaml:"max_sessions"`
+	StartKbps   int                  `yaml:"start_kbps" allow:"none"`
 	ICEServers  map[string]ICEServer `yaml:"ice_servers"`
 	TURN        TURNConfig           `yaml:"turn"`
 }
@@ -47,6 +48,9 @@ func (v *validator) webrtc() {
 	}
 	if c.MaxSessions > 100_000 {
 		v.refuse("webrtc.max_sessions", "%d is more than 100000", c.MaxSessions)
+	}
+	if c.StartKbps > 100_000 {
+		v.refuse("webrtc.start_kbps", "%d is more than 100000", c.StartKbps)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.ICEServers)) {
 		key, s := "webrtc.ice_servers."+name, c.ICEServers[name]

@@ -107,7 +107,9 @@ func (s *server) openRTCPort(ctx context.Context, lf logging.LoggerFactory) (*rt
 func (s *server) openRTCServers(engine webrtc.SettingEngine) error {
 	w, c := &s.webrtc, s.config.WebRTC
 	var err error
-	w.publishers, err = peer.New(peer.Options{Publish: peer.PublishTo(s.sessions), Engine: engine, ICEServers: w.servers, Log: s.log})
+	w.publishers, err = peer.New(peer.Options{
+		Publish: peer.PublishTo(s.sessions), Engine: engine, ICEServers: w.servers, StartBitRate: c.StartKbps * 1000, Log: s.log,
+	})
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,11 @@ const (
 	iceGather       = 1500 * time.Millisecond // STUN and TURN servers have so long to answer
 )
 
+// dtlsAgain is how soon a flight of the DTLS handshake is sent again: FFmpeg drops
+// what comes before it has turned from ICE to DTLS, and the second that RFC 6347
+// section 4.2.4.1 begins with is long for media. Browsers take 50 ms.
+const dtlsAgain = 250 * time.Millisecond
+
 // rtcEngine makes what all peer connections share.
 //
 // It is full ICE, not ICE-lite: a lite agent sends no checks, so it cannot say
@@ -75,6 +80,7 @@ func rtcEngine(p *rtcPort, mdns string, advertise []netip.Addr, lf logging.Logge
 		return e, err
 	}
 	e.SetDTLSInsecureSkipHelloVerify(true)
+	e.SetDTLSRetransmissionInterval(dtlsAgain)
 	// AES-GCM first: with the processor's help it costs a third of the others.
 	e.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
 	return e, nil

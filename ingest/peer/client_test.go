@@ -68,6 +68,7 @@ type client struct {
 	gate   context.Context           // nothing is sent before it ends; nil: at once
 	mangle func(offer string) string // nil: as it is
 	plis   atomic.Int64
+	rates  chan float32 // that REMB told
 }
 
 type clientOptions struct {
@@ -107,7 +108,7 @@ func newClient(t *testing.T, o clientOptions) *client {
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(r), webrtc.WithSettingEngine(e)).
 		NewPeerConnection(webrtc.Configuration{})
 	fatal(t, err)
-	c := &client{t: t, pc: pc, on: &sync.WaitGroup{}}
+	c := &client{t: t, pc: pc, on: &sync.WaitGroup{}, rates: make(chan float32, 100)}
 	t.Cleanup(c.close)
 	return c
 }
@@ -219,10 +220,16 @@ func (s *sender) watch() {
 			return
 		}
 		for _, p := range pkts {
-			if _, ok := p.(*rtcp.PictureLossIndication); ok {
+			switch p := p.(type) {
+			case *rtcp.PictureLossIndication:
 				s.c.plis.Add(1)
 				select {
 				case s.asked <- struct{}{}:
+				default:
+				}
+			case *rtcp.ReceiverEstimatedMaximumBitrate:
+				select {
+				case s.c.rates <- p.Bitrate:
 				default:
 				}
 			}

@@ -52,6 +52,8 @@ type Connection struct {
 	sources     []*source
 	holding     bool      // the session is not open yet
 	interrupted time.Time // since when the connection is; zero: it is not
+
+	estimate estimate // of run alone
 }
 
 // source is a media section that sends, or a track that none announced.
@@ -72,6 +74,7 @@ func newConnection(s *Server, name fragments.StreamName, src ingest.Source, p *p
 		s: s, name: name, src: src, plan: p,
 		log:    s.o.Log.With("stream", string(name), "remote", src.Remote),
 		opened: s.o.Now(), holding: true, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		estimate: estimate{rate: max(float64(s.o.StartBitRate), leastRate)},
 	}
 	for _, sec := range p.sections {
 		c.sources = append(c.sources, &source{id: sec.id, kind: sec.kind, rids: sec.rids})
@@ -81,7 +84,7 @@ func newConnection(s *Server, name fragments.StreamName, src ingest.Source, p *p
 	if c.pc, err = api.NewPeerConnection(webrtc.Configuration{ICEServers: s.o.ICEServers}); err != nil {
 		return nil, err
 	}
-	if err := p.preferStereo(c.pc); err != nil {
+	if err := p.prefer(c.pc, s.o.StartBitRate); err != nil {
 		_ = c.pc.Close()
 		return nil, err
 	}
@@ -106,6 +109,11 @@ func (c *Connection) PeerConnection() *webrtc.PeerConnection { return c.pc }
 func (c *Connection) LeftOut() (list []string) {
 	for _, f := range c.plan.refused {
 		list = append(list, f+": not known; known are "+known)
+	}
+	if c.plan.simulcast && c.plan.undeclared {
+		// The library finds packets without a=ssrc by payload type or by layer, and
+		// does only the latter where there are layers.
+		list = append(list, "what has neither layers (a=rid) nor an SSRC (a=ssrc), beside what has layers")
 	}
 	if c.plan.data {
 		list = append(list, "data channels: a publisher has no use for one")
@@ -214,6 +222,9 @@ func (c *Connection) run() {
 			timer.Reset(tick)
 		}
 		c.askKeys(now)
+		if c.plan.remb {
+			c.tellRate(now)
+		}
 	}
 }
 

@@ -53,6 +53,11 @@ func encode(t *testing.T, codec fragments.Codec, width int) *movie {
 		fragments.VP9:  {"-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "1000", "-auto-alt-ref", "0", "-lag-in-frames", "0", "-f", "ivf"},
 		fragments.AV1:  {"-c:v", "libsvtav1", "-preset", "12", "-g", "1000", "-svtav1-params", "pred-struct=1", "-f", "ivf"},
 	}[codec]
+	return encodeWith(t, codec, width, args...)
+}
+
+func encodeWith(t *testing.T, codec fragments.Codec, width int, args ...string) *movie {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "movie")
 	cmd := append([]string{
 		"-v", "error", "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d:rate=30", width, width*3/4),

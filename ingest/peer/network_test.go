@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -220,3 +221,51 @@ func cableOf(conn *net.UDPConn) *ice.UDPMuxDefault {
 	quiet := &logging.DefaultLoggerFactory{Writer: discard{}, DefaultLogLevel: logging.LogLevelDisabled}
 	return ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn, Logger: quiet.NewLogger("ice")})
 }
+
+// withoutTransportCC makes an offer that of a publisher which cannot measure its
+// way, but takes our word for it.
+func withoutTransportCC(offer string) string {
+	var out strings.Builder
+	for line := range strings.Lines(offer) {
+		if !strings.Contains(line, "transport-cc") && !strings.Contains(line, "transport-wide-cc") {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+// A publisher that cannot measure its way is told what it carries: as much as to
+// begin with where all arrives, less than arrives where much is lost.
+func TestRateIsTold(t *testing.T) {
+	t.Parallel()
+	m := movies().get(t, fragments.VP8, 320)
+	for _, tc := range []struct {
+		name        string
+		drop        float64
+		least, most float32
+	}{{"a good way", 0, 800_000, 20_000_000}, {"a bad way", 0.4, leastRate, 700_000}} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t, newRecorder(), func(o *peer.Options) { o.StartBitRate = 800_000 })
+			c := newClient(t, clientOptions{interceptors: []interceptor.Factory{&badNetwork{drop: tc.drop}}})
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			c.sendVideo(ctx, m)
+			c.mangle = withoutTransportCC
+			c.connect(s, "cam")
+			var rate float32
+			for range 2 {
+				select {
+				case rate = <-c.rates:
+				case <-time.After(20 * time.Second):
+					t.Fatal("no rate is told")
+				}
+			}
+			if rate < tc.least || rate > tc.most {
+				t.Errorf("%.0f bit/s are told, want %.0f to %.0f", rate, tc.least, tc.most)
+			}
+		})
+	}
+}
+
+const leastRate = 100_000 // that is told

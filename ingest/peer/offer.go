@@ -37,6 +37,8 @@ type plan struct {
 	simulcast  bool // a section has several layers
 	undeclared bool // a section does not say which SSRC its packets have
 	data       bool // data channels are offered
+	measures   bool // by our reports of each packet, how much its way carries (transport-cc)
+	remb       bool // cannot, but takes our word for it (goog-remb)
 	refused    []string
 }
 
@@ -56,6 +58,7 @@ type codec struct {
 	rtpmap      string
 	fmtp        string
 	apt         int // of RTX: the payload type it repairs; else -1
+	feedback    []string
 }
 
 // readOffer reads an offer and decides what of it is taken. The error is a
@@ -100,6 +103,7 @@ func readOffer(offer string) (*plan, error) {
 		}
 		p.add(s, m)
 	}
+	p.remb = p.remb && !p.measures
 	switch {
 	case len(p.sections) > 0:
 		return p, nil
@@ -112,12 +116,24 @@ func readOffer(offer string) (*plan, error) {
 func (p *plan) add(s *section, m *sdp.MediaDescription) {
 	p.sections = append(p.sections, s)
 	_, declared := m.Attribute("ssrc")
+	for _, c := range s.codecs {
+		p.measures = p.measures || slices.Contains(c.feedback, "transport-cc") && extended(m, sdp.TransportCCURI)
+		p.remb = p.remb || slices.Contains(c.feedback, "goog-remb")
+	}
 	switch {
 	case len(s.rids) > 0:
 		p.simulcast = true
 	case !declared:
 		p.undeclared = true
 	}
+}
+
+// extended reports whether a section offers a header extension.
+func extended(m *sdp.MediaDescription, uri string) bool {
+	return slices.ContainsFunc(m.Attributes, func(a sdp.Attribute) bool {
+		f := strings.Fields(a.Value)
+		return a.Key == "extmap" && len(f) > 1 && f[1] == uri
+	})
 }
 
 // primaries counts the SSRCs of a section, without those that repair others
@@ -197,8 +213,13 @@ func readCodec(pt uint8, m *sdp.MediaDescription) codec {
 	prefix := strconv.Itoa(int(pt)) + " "
 	for _, a := range m.Attributes {
 		v, ok := strings.CutPrefix(a.Value, prefix)
+		if all, found := strings.CutPrefix(a.Value, "* "); found && a.Key == "rtcp-fb" {
+			v, ok = all, true
+		}
 		switch {
 		case !ok:
+		case a.Key == "rtcp-fb":
+			c.feedback = append(c.feedback, strings.TrimSpace(v))
 		case a.Key == "rtpmap":
 			c.rtpmap = strings.TrimSpace(v)
 		case a.Key == "fmtp":

@@ -63,12 +63,13 @@ func TestOffers(t *testing.T) {
 			[]string{
 				"a=rtpmap:111 opus/48000/2", "a=fmtp:111 minptime=10;useinbandfec=1;stereo=1", "a=rtpmap:0 PCMU/8000", "a=rtpmap:8 PCMA/8000",
 				"a=rtpmap:96 VP8/90000", "a=rtcp-fb:96 nack pli", "a=rtcp-fb:96 nack", "a=rtcp-fb:96 transport-cc", "a=rtcp-fb:96 ccm fir",
-				"a=fmtp:103 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f", "a=fmtp:104 apt=103",
+				"a=fmtp:96 x-google-start-bitrate=1500\r\n",
+				"a=fmtp:103 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f;x-google-start-bitrate=1500\r\n", "a=fmtp:104 apt=103\r\n",
 				"a=fmtp:39 level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=640c1f", "a=rtpmap:45 AV1/90000", "a=fmtp:98 profile-id=1",
 				"a=fmtp:49 level-id=180;profile-id=1;tier-flag=0;tx-mode=SRST", "a=recvonly",
 				"a=extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
 			},
-			[]string{"red/", "ulpfec", "G722", "telephone-event", "a=fmtp:124"},
+			[]string{"red/", "ulpfec", "G722", "telephone-event", "a=fmtp:124", "goog-remb"},
 			"data channels",
 		},
 		{
@@ -76,6 +77,13 @@ func TestOffers(t *testing.T) {
 			[]string{"a=rid:h recv", "a=rid:l recv", "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid"},
 			nil, "",
 		},
+		{
+			"one that cannot measure its way", sdpHead + section("video 9 UDP/TLS/RTP/SAVPF 96 97", "mid:0", "sendonly", "rtcp-fb:* goog-remb", "rtcp-fb:* transport-cc", "rtpmap:96 VP8/90000", "rtpmap:97 VP9/90000"), nil,
+			[]string{"a=rtcp-fb:96 goog-remb", "a=rtcp-fb:97 goog-remb"},
+			[]string{"x-google"},
+			"",
+		},
+		{"layers beside sound without SSRC", sdpHead + section("audio 9 UDP/TLS/RTP/SAVPF 0", "mid:0", "sendonly") + layeredVideo, nil, []string{"a=rid:h recv"}, nil, "nor an SSRC"},
 		{"sound alone", sdpHead + chromeAudio, nil, []string{"a=rtpmap:111 opus/48000/2"}, nil, ""},
 		{"static payload types", sdpHead + section("audio 9 UDP/TLS/RTP/SAVPF 0 8", "mid:0", "sendonly", "ssrc:1 cname:x"), nil, []string{"a=rtpmap:0 PCMU/8000", "a=rtpmap:8 PCMA/8000"}, nil, ""},
 		{"parameter sets in the offer", sdpHead + section("video 9 UDP/TLS/RTP/SAVPF 96", "mid:0", "sendonly", "rtpmap:96 H264/90000", "fmtp:96 packetization-mode=1;profile-level-id=42c01f;sprop-parameter-sets=Z0LADdoPFiagAAADACAAAAZB4oVc,aM4G4g=="), nil, []string{"a=rtpmap:96 H264/90000"}, nil, ""},
@@ -95,7 +103,7 @@ func TestOffers(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s := newServer(t, newRecorder(), nil)
+			s := newServer(t, newRecorder(), func(o *peer.Options) { o.StartBitRate = 1_500_000 })
 			conn, err := s.Open(context.Background(), "cam", tc.offer, ingest.Source{})
 			var refused *peer.RefusedError
 			switch {

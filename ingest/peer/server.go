@@ -45,6 +45,10 @@ type Options struct {
 	// Engine has the sockets, addresses and loggers that all connections share.
 	Engine     webrtc.SettingEngine
 	ICEServers []webrtc.ICEServer
+	// StartBitRate is the bits per second that a browser is told to begin with; it
+	// finds within a second or two how much its way really carries. 0: its own
+	// habit, which is little.
+	StartBitRate int
 	// KeyInterval is the time between key frames that are asked for when none
 	// comes by itself, so that fragments close; default 2 s.
 	KeyInterval time.Duration

@@ -39,6 +39,7 @@ type layer struct {
 	heard  time.Time           // when the latest packet came
 	since  time.Time           // since when they have come without a pause
 	keys   keyClock
+	tally  tally
 }
 
 // onTrack is called when the first packet of a stream has come.
@@ -144,6 +145,7 @@ func (l *layer) packet(b []byte, now time.Time) {
 		l.since = now
 	}
 	l.heard = now
+	l.tally.add(pkt.SequenceNumber, len(b), !l.order.asked.IsZero())
 	l.c.mu.Unlock()
 	l.forward(l.order.push(pkt, now))
 }

@@ -300,6 +300,7 @@ type camera struct {
 	m     int64 // audio frames
 	gop   int64
 	size  int
+	large int // how much more a key frame is
 	fps   int64
 }
 
@@ -338,6 +339,7 @@ func (c *camera) frame() *fragments.AccessUnit {
 	au := &fragments.AccessUnit{Track: c.video, PTS: c.n * 90000 / c.fps, DTS: fragments.NoDTS, Key: c.n%c.gop == 0}
 	slice := append([]byte{0x41}, noise(c.size, 1, c.n)...)
 	if au.Key {
+		slice = append(slice, noise(c.large, 3, c.n)...)
 		slice[0] = 0x65
 		au.Payload = append(au.Payload, sps, pps)
 	}

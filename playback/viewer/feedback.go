@@ -26,10 +26,11 @@ type inbox struct {
 
 // loss is a reception report of video.
 type loss struct {
-	fraction uint8  // lost, of 256
-	of       uint32 // middle of the NTP time of the sender report it follows; 0: none
-	since    uint32 // from the arrival of that until this was sent, in 1/65536 s
-	at       time.Time
+	total   uint32 // packets lost since the beginning, 24 bits
+	highest uint32 // sequence number that has come, with what it has turned over
+	of      uint32 // middle of the NTP time of the sender report it follows; 0: none
+	since   uint32 // from the arrival of that until this was sent, in 1/65536 s
+	at      time.Time
 }
 
 // listen reads RTCP about one leg until it is closed.
@@ -76,7 +77,7 @@ func (in *inbox) take(packets []rtcp.Packet, l *leg, now time.Time) bool {
 		case *rtcp.ReceiverReport:
 			for _, r := range p.Reports {
 				if r.SSRC == ssrc && len(in.loss) < 8 {
-					in.loss = append(in.loss, loss{r.FractionLost, r.LastSenderReport, r.Delay, now})
+					in.loss = append(in.loss, loss{r.TotalLost, r.LastSequenceNumber, r.LastSenderReport, r.Delay, now})
 					in.filled = true
 				}
 			}
@@ -111,7 +112,7 @@ func (c *Connection) answer(now time.Time) {
 		}
 	}
 	for _, r := range losses {
-		if c.link.lost(r.fraction, l.roundTrip(r)) {
+		if c.link.lost(r, l.roundTrip(r)) {
 			c.narrow("much is lost on the way", now)
 		}
 	}
@@ -130,7 +131,7 @@ func (c *Connection) answer(now time.Time) {
 // negotiated (RFC 4588 section 4), else as it was.
 func (c *Connection) repeat(l *leg, b *binding, seq uint16, now time.Time) {
 	r, i := l.past.find(seq)
-	if r == nil || !c.link.repeat(seq, now) {
+	if r == nil || !r.unit.key && c.link.choked() || !c.link.repeat(seq, now) {
 		return
 	}
 	p := &r.unit.packets[i]
@@ -156,6 +157,8 @@ func (c *Connection) repeat(l *leg, b *binding, seq uint16, now time.Time) {
 		c.count.again.Add(1)
 		c.count.packets.Add(1)
 		c.count.bytes.Add(int64(len(payload)))
+		c.link.sent += int64(len(payload))
+		c.rest(c.link.time(len(payload)))
 	}
 }
 

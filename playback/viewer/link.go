@@ -6,9 +6,15 @@ import (
 
 // Rules by which a viewer is put to key frames only, and back.
 const (
-	// maxLoss is the share of packets lost, of 256, in two reports running, that
+	// maxLoss is the share of packets lost, of 256, in two windows running, that
 	// is more than retransmission can mend.
 	maxLoss = 256 / 6
+	// A window is so long and has so many packets, unless they take too long to
+	// come. Browsers report with each packet that they miss: the share of one such
+	// report is of a handful of packets, chosen for their loss.
+	lossWindow  = time.Second
+	lossPackets = 20
+	lossWait    = 5 * time.Second
 	// minRate is the share of the stream's bit rate, in percent, that the viewer
 	// must find its link to have. An estimate alone is not believed, for those of
 	// receivers follow what is sent: some loss or a queue on the way must speak
@@ -26,6 +32,9 @@ const (
 	againBurst = 400
 	// rewindMin is the least time between two returns to the key frame.
 	rewindMin = time.Second
+	// minPace is the slowest that key frames are sent to a viewer of a narrow link,
+	// in bits per second.
+	minPace = 200_000
 )
 
 // link is what is known of the way to one viewer. It belongs to the sending
@@ -41,7 +50,12 @@ type link struct {
 	again   int           // half packets that may be sent again
 	repeats [128]repeated // by sequence number
 	rewound time.Time
-	loss    uint8         // in the latest report
+	window  window        // that is being counted
+	loss    int           // share lost in the latest window, of 256
+	pace    int64         // of key frames, in bits per second; 0: as fast as may be
+	carried int64         // bits per second that arrived in the latest window; 0: unknown
+	sent    int64         // bytes of video ever
+	last    float32       // estimate
 	rtt     time.Duration // in the latest report
 	least   time.Duration // round trip ever
 	rate    int64         // bits per second of video, smoothed
@@ -116,17 +130,39 @@ func (l *link) narrowDown(now time.Time) bool {
 	}
 	l.thin, l.until = true, now.Add(l.pause)
 	l.lossy, l.narrow = 0, 0
+	// A key frame that comes at once overruns a narrow link, and each one does.
+	l.pace = max(l.carried, minPace)
 	return true
 }
 
-// lost takes the share lost of a receiver report, of 256, and its round trip, 0
-// when it tells none. It returns whether the viewer must be narrowed down.
-func (l *link) lost(fraction uint8, rtt time.Duration) bool {
-	l.loss, l.rtt = fraction, rtt
+// window is where counting began.
+type window struct {
+	from loss
+	sent int64
+}
+
+// lost takes a receiver report and its round trip, 0 when it tells none. It
+// returns whether the viewer must be narrowed down.
+func (l *link) lost(r loss, rtt time.Duration) bool {
+	l.rtt = rtt
 	if rtt > 0 && (l.least == 0 || rtt < l.least) {
 		l.least = rtt
 	}
-	if fraction <= maxLoss {
+	from, sent := l.window.from, l.window.sent
+	took, packets := r.at.Sub(from.at), int64(int32(r.highest-from.highest))
+	switch {
+	case from.at.IsZero() || packets < 0:
+		l.window = window{r, l.sent}
+		return false
+	case took < lossWindow, packets < lossPackets && took < lossWait:
+		return false
+	}
+	l.window = window{r, l.sent}
+	missing := int64(int32(r.total-from.total) << 8 >> 8)
+	l.loss = int(min(max(missing, 0)*256/max(packets, 1), 256))
+	l.carried = (l.sent - sent) * 8 * int64(256-l.loss) / 256 * int64(time.Second) / int64(took)
+	l.adapt()
+	if l.loss <= maxLoss {
 		l.lossy = 0
 		return false
 	}
@@ -134,10 +170,36 @@ func (l *link) lost(fraction uint8, rtt time.Duration) bool {
 	return l.lossy >= 2
 }
 
+// adapt makes key frames slower while they are lost, and else faster.
+func (l *link) adapt() {
+	switch {
+	case l.pace == 0 || !l.thin:
+	case l.loss > someLoss:
+		l.pace = max(l.pace*3/4, minPace)
+	default:
+		l.pace += l.pace / 4
+	}
+}
+
+// choked reports whether there is room for key frames alone: what belongs to
+// frames before them would only delay the next.
+func (l *link) choked() bool { return l.thin && l.loss > maxLoss }
+
+// time returns how long the link is busy with a payload, as far as it is known to
+// be narrow.
+func (l *link) time(size int) time.Duration {
+	if l.pace == 0 {
+		return 0
+	}
+	return time.Duration(int64(size) * 8 * int64(time.Second) / l.pace)
+}
+
 // estimate takes what the viewer finds its link to carry, in bits per second.
 func (l *link) estimate(bits float32) bool {
 	believed := l.loss >= someLoss || l.rtt > l.least+maxQueue
-	if !believed || int64(bits) >= l.rate*minRate/100 {
+	rises := bits > l.last // it is finding out
+	l.last = bits
+	if !believed || rises || int64(bits) >= l.rate*minRate/100 {
 		l.narrow = 0
 		return false
 	}
@@ -157,6 +219,9 @@ func (c *Connection) wants(u *unit, now time.Time) bool {
 		if l.thin && now.After(l.until) {
 			l.thin, l.ended = false, now
 			c.log.Info("viewer gets all frames again")
+		}
+		if !l.thin && now.Sub(l.ended) > thinForget {
+			l.pace = 0
 		}
 		l.waitKey = false
 		return true

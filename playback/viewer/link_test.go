@@ -9,6 +9,7 @@ import (
 
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
+	rtcpreport "github.com/pion/interceptor/pkg/report"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -160,9 +161,7 @@ func TestSlowViewerDegradesAlone(t *testing.T) {
 			keys++
 		}
 	}
-	if st := s.Stats(); st.Skipped < 20 {
-		t.Fatalf("%d frames skipped for the slow viewer", st.Skipped)
-	}
+	until(t, "frames are skipped for the slow viewer", func() bool { return s.Stats().Skipped >= 20 })
 	clk.advance(thinMin + time.Second)
 	for cam.n%cam.gop != 0 {
 		frame()
@@ -186,23 +185,159 @@ func TestManyLostMeansKeyFramesOnly(t *testing.T) {
 	hub := live.New()
 	cam := newCamera(hub, "cam")
 	cam.frame()
-	s := newServer(t, Options{Hub: hub})
+	var clk clock
+	s := newServer(t, Options{Hub: hub, Now: clk.now})
 	c := open(t, s, "cam", clientOptions{engine: engine(), noAudio: true})
 	next(t, c.video)
 	ssrc := c.source()
-	report := func(fraction uint8) {
-		must(t, c.pc.WriteRTCP([]rtcp.Packet{&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: ssrc, FractionLost: fraction}}}}))
+	total, highest := uint32(0), uint32(65000)
+	// A key frame that is sent again for each report shows that it was read.
+	report := func(lost, of uint32) {
+		total, highest = total+lost, highest+of
+		clk.advance(lossWindow)
+		before := s.Stats().KeyRequests
+		must(t, c.pc.WriteRTCP([]rtcp.Packet{
+			&rtcp.ReceiverReport{SSRC: 1, Reports: []rtcp.ReceptionReport{{SSRC: ssrc, FractionLost: uint8(lost * 255 / of), TotalLost: total, LastSequenceNumber: highest}}},
+			&rtcp.PictureLossIndication{MediaSSRC: ssrc},
+		}))
+		until(t, "the report is read", func() bool { return s.Stats().KeyRequests > before })
 	}
-	report(128)
-	report(0)
-	report(128)
-	cam.frame()
-	next(t, c.video)
+	report(0, 100)
+	report(50, 100)
+	report(2, 100)
+	report(50, 100)
+	report(3, 4) // too few to tell
+	report(3, 4)
 	if n := s.Stats().Thinned; n != 0 {
-		t.Fatal("one report of loss is enough, and should not be")
+		t.Fatal("a window of loss is enough, and should not be")
 	}
-	report(128)
+	report(50, 100)
 	until(t, "the viewer gets key frames only", func() bool { return s.Stats().Thinned == 1 })
+}
+
+// Reports that come with each packet missed are of a few packets each, most of
+// them lost; what counts is the share of a second.
+func TestLossIsOfAWindow(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		lost    uint32 // of every twenty, each told at once and what came before it too
+		begin   uint32 // of the count of lost packets
+		narrow  bool
+		carried int64 // bits per second, at least
+	}{
+		{"two", 2, 0, false, 2_000_000},
+		{"ten", 10, 0, true, 1_100_000},
+		{"ten, over the end of the count", 10, 1<<24 - 30, true, 1_100_000},
+		{"none", 0, 100, false, 2_300_000},
+	} {
+		l, now, total, highest, narrow := &link{}, time.Now(), row.begin, uint32(1000), false
+		for n := range uint32(1000) { // 250 packets a second, of 1200 bytes
+			now = now.Add(4 * time.Millisecond)
+			l.sent += 1200
+			highest++
+			if n%20 >= 20-row.lost {
+				total = (total + 1) & (1<<24 - 1)
+			}
+			if n%20 >= 19-row.lost {
+				narrow = narrow || l.lost(loss{total: total, highest: highest, at: now}, 0)
+			}
+		}
+		if narrow != row.narrow || l.carried < row.carried || l.carried > row.carried*5/4 {
+			t.Errorf("%s: narrow %v, %d bit/s carried, want %v and %d", row.name, narrow, l.carried, row.narrow, row.carried)
+		}
+	}
+}
+
+// narrowLink lets so many bits through in a second, with a queue of 300 ms before
+// it; what does not fit is lost.
+type narrowLink struct {
+	webrtc.TrackLocalWriter
+	rate float64
+
+	mu      sync.Mutex
+	free    time.Time
+	packets int // of the frame that is under way
+	dropped int
+	broken  bool // the frame
+	whole   int  // key frames that came whole; they have more than 30 packets
+}
+
+func (n *narrowLink) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	if n.free.Before(now) {
+		n.free = now
+	}
+	if n.packets++; n.free.Sub(now) > 300*time.Millisecond {
+		n.dropped++
+		n.broken = true
+	}
+	broken := n.broken
+	if h.Marker {
+		if n.packets > 30 && !broken {
+			n.whole++
+		}
+		n.packets, n.broken = 0, false
+	}
+	if broken {
+		return len(payload), nil
+	}
+	n.free = n.free.Add(time.Duration(float64(len(payload)*8) / n.rate * float64(time.Second)))
+	return n.TrackLocalWriter.WriteRTP(h, payload)
+}
+
+// A viewer whose link is slower than the stream gets key frames whole, though each
+// is larger than the queue before the link. Sound goes on meanwhile, and another
+// viewer gets all.
+func TestNarrowLinkGetsKeyFrames(t *testing.T) {
+	t.Parallel()
+	hub := live.New()
+	cam := newCamera(hub, "cam")
+	cam.size, cam.large = 10_000, 50_000 // 2.4 Mbit/s; a key frame is half a second of the link
+	cam.frame()
+	s := newServer(t, Options{Hub: hub})
+	good := open(t, s, "cam", clientOptions{engine: engine(), noAudio: true})
+	bad := open(t, s, "cam", clientOptions{engine: engine(), interceptors: func(reg *interceptor.Registry) {
+		r, err := rtcpreport.NewReceiverInterceptor(rtcpreport.ReceiverInterval(100 * time.Millisecond))
+		must(t, err)
+		reg.Add(r)
+	}})
+	next(t, good.video)
+	next(t, bad.video)
+	network := &narrowLink{rate: 1e6}
+	through(bad.conn, func(w webrtc.TrackLocalWriter) webrtc.TrackLocalWriter {
+		network.TrackLocalWriter = w
+		return network
+	})
+	stop := cam.run()
+	until(t, "the viewer gets key frames only", func() bool { return s.Stats().Thinned == 1 })
+	for len(bad.audio) > 0 {
+		<-bad.audio
+	}
+	begun := time.Now()
+	until(t, "three key frames", func() bool {
+		network.mu.Lock()
+		defer network.mu.Unlock()
+		return network.whole >= 3
+	})
+	took := time.Since(begun)
+	stop()
+	var gap time.Duration
+	for last := next(t, bad.audio).at; len(bad.audio) > 0; {
+		at := (<-bad.audio).at
+		gap, last = max(gap, at.Sub(last)), at
+	}
+	t.Logf("three key frames in %v; no sound for %v at most", took.Round(time.Millisecond), gap.Round(time.Millisecond))
+	if took > 6*time.Second || gap > 350*time.Millisecond {
+		t.Errorf("three key frames took %v; no sound for %v", took, gap)
+	}
+	until(t, "the good viewer has all", func() bool { return int64(len(good.video)) == cam.n-1 })
+	network.mu.Lock()
+	defer network.mu.Unlock()
+	if network.dropped == 0 {
+		t.Error("the link was wide enough: nothing was tested")
+	}
 }
 
 func TestKeyFrameRequest(t *testing.T) {
@@ -243,7 +378,7 @@ func TestKeyFrameRequest(t *testing.T) {
 func TestLinkRules(t *testing.T) {
 	l := &link{rate: 1000000}
 	for i, row := range []struct {
-		loss uint8
+		loss int
 		rtt  time.Duration
 		bits float32
 		want bool
@@ -256,11 +391,14 @@ func TestLinkRules(t *testing.T) {
 		{10, 10 * time.Millisecond, 100000, false},
 		{10, 10 * time.Millisecond, 100000, true},
 		{10, 10 * time.Millisecond, 900000, false}, // wide enough: begins anew
+		{10, 10 * time.Millisecond, 400000, false},
+		{10, 10 * time.Millisecond, 300000, false},
+		{10, 10 * time.Millisecond, 310000, false}, // rises, as after a spell of key frames
 		{0, time.Second, 100000, false},
 		{0, time.Second, 100000, false},
 		{0, time.Second, 100000, true},
 	} {
-		l.lost(row.loss, row.rtt)
+		l.loss, l.rtt, l.least = row.loss, row.rtt, 10*time.Millisecond
 		if got := l.estimate(row.bits); got != row.want {
 			t.Errorf("estimate %d: %v", i, got)
 		}

@@ -187,6 +187,7 @@ func (c *Connection) transmit(l *leg, b *binding, u *unit, now time.Time) error 
 	} else {
 		c.burst = 0
 	}
+	slow := c.link.pace > 0 && (u.key || catching) && u.kind == fragments.KindVideo
 	for i := range u.packets {
 		if c.burst++; c.burst > burstPackets {
 			c.burst = 1
@@ -196,6 +197,16 @@ func (c *Connection) transmit(l *leg, b *binding, u *unit, now time.Time) error 
 		if err := l.write(b, u, i, ts); errors.Is(err, io.ErrClosedPipe) {
 			return errHungUp
 		}
+		if slow {
+			c.rest(c.link.time(len(u.packets[i].payload)))
+			l.setSending(c.server.o.Now())
+			if err := c.sound(); err != nil {
+				return err
+			}
+		}
+	}
+	if u.kind == fragments.KindVideo {
+		c.link.sent += int64(u.size)
 	}
 	if e := c.feed.edge(); catching && u.key && e.size > maxCatch {
 		c.pos, c.link.waitKey = e.head, true
@@ -205,6 +216,43 @@ func (c *Connection) transmit(l *leg, b *binding, u *unit, now time.Time) error 
 	c.link.sentPackets(len(u.packets))
 	if !catching {
 		c.reportOn(l, b, u, now)
+	}
+	return nil
+}
+
+// rest waits, unless the viewer is ended.
+func (c *Connection) rest(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.ctx.Done():
+	}
+}
+
+// sound sends the sound that has come while a picture is sent slowly.
+func (c *Connection) sound() error {
+	l := c.leg(fragments.KindAudio)
+	if l == nil {
+		return nil
+	}
+	b := l.bound.Load()
+	if b == nil {
+		return nil
+	}
+	var buf [32]*unit
+	n, _, _, _ := c.feed.take(max(c.audioFrom, c.pos+1), buf[:])
+	for _, u := range buf[:n] {
+		c.audioFrom = u.pos + 1
+		if u.kind != fragments.KindAudio {
+			continue
+		}
+		if err := c.transmit(l, b, u, c.server.o.Now()); err != nil {
+			return err
+		}
 	}
 	return nil
 }

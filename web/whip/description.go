@@ -170,6 +170,15 @@ func (d *description) credentials() (ufrag, pwd string) {
 	return ufrag, pwd
 }
 
+// setup returns which side begins the DTLS handshake (RFC 8842 section 5); it
+// may stand at the session.
+func (d *description) setup() string {
+	if s := d.transport().setup; s != "" {
+		return s
+	}
+	return d.session.setup
+}
+
 // candidates returns those of the section mid, or of the transport when mid is
 // not named, and of the session. Those of other sections are of transports that
 // bundling does away with.

@@ -135,3 +135,20 @@ func TestFinishAnswer(t *testing.T) {
 		t.Errorf("again:\n%s", again)
 	}
 }
+
+func TestLayersOfUnnamedTracks(t *testing.T) {
+	const audio = "v=0\r\nm=audio 9 x 111\r\na=mid:0\r\n"
+	for _, row := range []struct{ video, want string }{
+		{"m=video 9 x 96\r\na=mid:1\r\na=rid:h send\r\na=rid:l send\r\n", "m=video 9 x 96\r\na=mid:1\r\na=msid:whip 1\r\na=rid:h send\r\na=rid:l send\r\n"},
+		{"m=video 9 x 96\r\na=mid:1\r\na=rid:h send\r\na=msid:s v\r\n", ""},
+		{"m=video 9 x 96\r\na=mid:1\r\na=ssrc:1 msid:s v\r\na=rid:h send\r\n", ""},
+		{"m=video 9 x 96\r\na=mid:1\r\n", ""},
+	} {
+		if row.want == "" {
+			row.want = row.video
+		}
+		if got := withTracks(audio + row.video); got != audio+row.want {
+			t.Errorf("%q became %q", row.video, got)
+		}
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/pion/webrtc/v4"
 )
 
 // TestPublish goes the whole way: offer, answer, media, end.
@@ -33,6 +35,52 @@ func TestPublish(t *testing.T) {
 	}
 	if s := r.h.Stats()[0]; s.Open != 0 || s.Opened != 1 || s.Failed != [causes]uint64{} {
 		t.Errorf("stats %+v", s)
+	}
+}
+
+// An encoder as OBS is one: one POST with a Bearer token and without candidates,
+// nothing later; at the end it closes the connection first and then says DELETE,
+// with the same token.
+func TestEncoder(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *Options) { o.Access = fakeAccess{} })
+	c := r.newClient(true, r.engine)
+	offer := withoutCandidates(c.makeOffer())
+	if res, _ := r.send("POST", "/whip/door", offer, "Content-Type", typeSDP); res.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without its token: %s", res.Status)
+	}
+	res, answer := r.send("POST", "/whip/door", offer, "Content-Type", typeSDP, "Authorization", "Bearer good")
+	if res.StatusCode != http.StatusCreated {
+		t.Fatalf("%s: %s", res.Status, answer)
+	}
+	if err := c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "media at the server", func() bool { return r.conn().packets.Load() > 5 && r.h.Stats()[0].Connected == 1 })
+	if err := c.pc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the end of the session", func() bool { return r.h.Stats()[0].Open == 0 })
+	if res, body := r.send("DELETE", res.Header.Get("Location"), "", "Authorization", "Bearer good"); res.StatusCode != http.StatusOK {
+		t.Errorf("DELETE after the end: %s %s", res.Status, body)
+	}
+	if s := r.h.Stats()[0]; s.Failed != [causes]uint64{} {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// A client that waits for the DTLS handshake is called, and one that wants to
+// begin it may.
+func TestHandshakeRoles(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	for _, row := range []struct{ offered, answered string }{{"actpass", "passive"}, {"active", "passive"}, {"passive", "active"}} {
+		c := r.newClient(true, r.engine)
+		c.post("/whip/"+row.offered, strings.ReplaceAll(c.makeOffer(), "a=setup:actpass", "a=setup:"+row.offered))
+		if got := c.pc.RemoteDescription().SDP; !strings.Contains(got, "a=setup:"+row.answered+"\r\n") {
+			t.Errorf("to %s: want %s:\n%s", row.offered, row.answered, got)
+		}
+		eventually(t, "media of a client that is "+row.offered, func() bool { return r.conn().packets.Load() > 5 })
 	}
 }
 

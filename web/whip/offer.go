@@ -43,14 +43,6 @@ func readOffer(text string, p *protocol) (*description, error) {
 	if usable == 0 {
 		return nil, refuse("the offer has neither audio nor video", p.wants)
 	}
-	setup := d.transport().setup
-	if setup == "" {
-		setup = d.session.setup
-	}
-	if setup == "passive" {
-		// RFC 9725 section 4.4.4: actpass, or active; this side is the DTLS server.
-		return nil, refuse("the offer says setup:passive", "offer setup:actpass")
-	}
 	return d, nil
 }
 
@@ -60,6 +52,22 @@ func withoutCandidates(offer string) string {
 	return mapLines(offer, func(line string) (string, bool) {
 		return line, !strings.HasPrefix(line, "a=candidate:") && line != "a=end-of-candidates"
 	})
+}
+
+// withTracks names the track of a section that has layers (a=rid) and no a=msid,
+// which RFC 9725 section 4.4.2 asks for: the library takes layers of named tracks
+// alone, and drops all packets of others. Lines end in CR LF.
+func withTracks(offer string) string {
+	sections := strings.Split(offer, "\r\nm=")
+	for i, s := range sections {
+		if i == 0 || !strings.Contains(s, "\r\na=rid:") || strings.Contains(s, "msid:") {
+			continue
+		}
+		_, mid, _ := strings.Cut(s, "\r\na=mid:")
+		mid, _, _ = strings.Cut(mid, "\r\n")
+		sections[i] = strings.Replace(s, "\r\na=rid:", "\r\na=msid:whip "+mid+"\r\na=rid:", 1)
+	}
+	return strings.Join(sections, "\r\nm=")
 }
 
 // restartOffer is the offer that the client would have made to restart ICE: the
@@ -86,15 +94,21 @@ func restartOffer(offer, ufrag, pwd string, generation int) string {
 
 // finishAnswer adds what the answer must have in this protocol and the library
 // leaves out: rtcp-mux-only wherever rtcp-mux stands, if it was offered (RFC
-// 8858 section 4, RFC 9725 section 4.4.1); and to media that are rejected their
-// mid and the parameters of the transport. They need none, but GStreamer's
-// webrtcbin (1.22) refuses an answer in which one section lacks them.
+// 8858 section 4, RFC 9725 section 4.4.1); to media that are rejected their mid
+// and the parameters of the transport. They need none, but GStreamer's webrtcbin
+// (1.22) refuses an answer in which one section lacks them. And to a client that
+// waits for the DTLS handshake, as FFmpeg (8.1) does, it says that this side
+// begins it: the library does so, but writes what its settings say.
 func finishAnswer(answer string, offer *description) string {
 	d, err := readDescription(answer, false)
 	if err != nil {
 		return answer
 	}
 	only := offer.rtcpMux && !strings.Contains(answer, "a=rtcp-mux-only")
+	setup := d.transport().setup
+	if offer.setup() == "passive" {
+		setup = "active"
+	}
 	at := -1 // section
 	return mapLines(answer, func(line string) (string, bool) {
 		switch {
@@ -102,9 +116,11 @@ func finishAnswer(answer string, offer *description) string {
 			at++
 		case only && line == "a=rtcp-mux":
 			line += "\r\na=rtcp-mux-only"
+		case strings.HasPrefix(line, "a=setup:"):
+			line = "a=setup:" + setup
 		case strings.HasPrefix(line, "c=") && at >= 0 && at < len(offer.media) && d.media[at].rejected && d.media[at].mid == "" && offer.media[at].mid != "":
 			ufrag, pwd := d.credentials()
-			line += "\r\na=setup:" + d.transport().setup + "\r\na=mid:" + offer.media[at].mid +
+			line += "\r\na=setup:" + setup + "\r\na=mid:" + offer.media[at].mid +
 				"\r\na=ice-ufrag:" + ufrag + "\r\na=ice-pwd:" + pwd + "\r\na=inactive"
 		}
 		return line, true

@@ -84,7 +84,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, p *protocol) (*se
 		return nil, "", err
 	}
 	s := newSession(h, p, name, who, conn)
-	s.offer, s.mid = withoutCandidates(text), offer.transport().mid
+	s.offer, s.mid = withTracks(withoutCandidates(text)), offer.transport().mid
 	answer, err := s.answer(r.Context(), offer)
 	if err != nil {
 		s.cancel()

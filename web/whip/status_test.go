@@ -57,7 +57,7 @@ func TestStatus(t *testing.T) {
 		{"no media", "POST", "/whip/door", "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", []string{"Content-Type", typeSDP}, 400, "bad_offer"},
 		{"bad candidate", "POST", "/whip/door", strings.Replace(offer, "a=candidate:", "a=candidate:x ", 1), []string{"Content-Type", typeSDP}, 400, "bad_offer"},
 		{"no credentials", "POST", "/whip/door", strings.ReplaceAll(offer, "a=ice-", "a=ace-"), []string{"Content-Type", typeSDP}, 422, "bad_offer"},
-		{"passive", "POST", "/whip/door", strings.ReplaceAll(offer, "setup:actpass", "setup:passive"), []string{"Content-Type", typeSDP}, 422, "bad_offer"},
+		{"passive", "POST", "/whip/door", strings.ReplaceAll(offer, "setup:actpass", "setup:passive"), []string{"Content-Type", typeSDP}, 201, ""},
 		{"a viewer's offer to WHIP", "POST", "/whip/door", viewer, []string{"Content-Type", typeSDP}, 422, "bad_offer"},
 		{"a publisher's offer to WHEP", "POST", "/whep/door", offer, []string{"Content-Type", typeSDP}, 422, "bad_offer"},
 		{"inactive", "POST", "/whip/door", strings.ReplaceAll(offer, "a=sendonly", "a=inactive"), []string{"Content-Type", typeSDP}, 422, "bad_offer"},
