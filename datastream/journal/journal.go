@@ -157,7 +157,8 @@ type Stats struct {
 	End    Position // just after the last durable entry
 	Files  int      // retained pieces
 	Bytes  int64    // in them
-	Spare  int64    // bytes in files kept to be written over, not counted in Bytes
+	Spare  int64    // bytes in files that wait to be written over, not counted in Bytes
+	Kept   int64    // bytes in pieces that left the lane and are kept, not counted in Bytes
 	Queued int      // bytes appended and not yet durable
 
 	// Since this opening.
