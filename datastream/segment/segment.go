@@ -80,12 +80,17 @@ type Options struct {
 	ScrubRate int64
 	// Logger hears of damage, of want of room and of failures. Default: nowhere.
 	Logger *slog.Logger
+
+	// leastStretch is how long the stretches of a table have to be, in bytes of the
+	// lane and on average, for it to be sealed in place.
+	leastStretch int64
 }
 
 func (o Options) withDefaults() (Options, error) {
 	o.MemBytes = cmp.Or(o.MemBytes, 64<<20)
 	o.ScrubEvery = cmp.Or(o.ScrubEvery, 24*time.Hour)
 	o.ScrubRate = cmp.Or(o.ScrubRate, 8<<20)
+	o.leastStretch = cmp.Or(o.leastStretch, 16<<10)
 	if o.FS == nil {
 		o.FS = vfs.OS{}
 	}
@@ -107,7 +112,7 @@ func (o Options) withDefaults() (Options, error) {
 type Stats struct {
 	Shards    int   // known: with records, or asked for with Wake
 	Files     int   // sealed files
-	FileBytes int64 // in them
+	FileBytes int64 // in them, and in the parts of the lane's pieces that they refer to
 	Records   int64 // in sealed files
 	MemBytes  int64 // in memory, counted as for Options.MemBytes
 	Waiting   int   // full tables that wait to be sealed
@@ -121,6 +126,7 @@ type Stats struct {
 	Replayed uint64 // records found in the lane at opening
 	Refused  uint64 // calls of Append refused for want of room for sealing
 	Seals    uint64 // tables sealed
+	InPlace  uint64 // of them, those whose records stay where the lane has them
 	Sealed   uint64 // bytes written to sealed files
 	Dropped  uint64 // sealed files dropped
 	Scrubbed uint64 // bytes verified
