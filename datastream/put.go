@@ -181,6 +181,7 @@ func (e *Engine) throttlePuts(s *stream, p *picture, puts []Put, routes []*shard
 // what it is given.
 type workspace struct {
 	routes []*shard
+	order  []uint64 // of the records in the log: shard<<32 | number of the put
 	items  []segment.Item
 	slab   []byte // the bodies, or their heads, one behind the other
 }
@@ -202,7 +203,7 @@ func (e *Engine) workspace(records int) *workspace {
 func (e *Engine) giveBack(w *workspace) {
 	clear(w.routes)
 	clear(w.items)
-	w.items, w.slab = w.items[:0], w.slab[:0]
+	w.order, w.items, w.slab = w.order[:0], w.items[:0], w.slab[:0]
 	if cap(w.slab) > keptSlab {
 		w.slab = nil
 	}
@@ -210,7 +211,8 @@ func (e *Engine) giveBack(w *workspace) {
 }
 
 // keep hands what was not throttled to the log and waits for the outcome, however
-// long.
+// long. The records of a shard go there one behind the other: what lies together
+// is read together, and a log of long runs need not be written again to be sorted.
 func (e *Engine) keep(s *stream, puts []Put, w *workspace, results []PutResult, sealer *sealer, size int) {
 	var n *binding
 	need := headSize(puts)
@@ -218,10 +220,9 @@ func (e *Engine) keep(s *stream, puts []Put, w *workspace, results []PutResult, 
 		n, need = new(binding), size+len(puts)*(sealHeader+2+tagSize) // the length of a partition key takes at most two bytes
 	}
 	routes, items, slab := w.routes, w.items, slices.Grow(w.slab, need)
-	for i := range puts {
-		if results[i].Err != nil {
-			continue
-		}
+	w.sort(results)
+	for _, o := range w.order {
+		i := uint32(o)
 		start, item := len(slab), segment.Item{Key: s.segmentKey(routes[i].index)}
 		if sealer != nil {
 			slab = sealer.seal(slab, n, s.id, routes[i].index, puts[i].PartitionKey, puts[i].Data)
@@ -238,18 +239,24 @@ func (e *Engine) keep(s *stream, puts []Put, w *workspace, results []PutResult, 
 	}
 	pending, arrived := e.append(s, items)
 	err := pending.Wait(context.Background())
-	item := 0
-	for i, sh := range routes {
-		switch r := &results[i]; {
-		case r.Err != nil:
+	for item, o := range w.order {
+		i := uint32(o)
+		if err != nil {
+			results[i] = PutResult{Shard: routes[i].index, Err: unkept(s.name, "the record could not be kept", err)}
 			continue
-		case err != nil:
-			*r = PutResult{Shard: sh.index, Err: unkept(s.name, "the record could not be kept", err)}
-		default:
-			r.Sequence = sh.number(IndexOf(pending.Position(item)), arrived)
 		}
-		item++
+		results[i].Sequence = routes[i].number(IndexOf(pending.Position(item)), arrived)
 	}
+}
+
+// sort orders what was not refused by shard, and within a shard as it came.
+func (w *workspace) sort(results []PutResult) {
+	for i, sh := range w.routes {
+		if results[i].Err == nil {
+			w.order = append(w.order, uint64(sh.index)<<32|uint64(i))
+		}
+	}
+	slices.Sort(w.order)
 }
 
 // headSize is what all of the puts' heads take, at most.

@@ -2,6 +2,7 @@ package datastream
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math/big"
@@ -351,5 +352,43 @@ func TestClockBack(t *testing.T) {
 	}
 	if len(all) != 4 {
 		t.Errorf("%d records", len(all))
+	}
+}
+
+// TestPutGroupsByShard: the records that a put has for a shard lie one behind the
+// other in the log, in their order, and each result tells of its own record.
+func TestPutGroupsByShard(t *testing.T) {
+	e := openEngine(t)
+	mustCreate(t, e, "s", 4)
+	puts := make([]Put, 100)
+	for i := range puts {
+		puts[i] = Put{PartitionKey: fmt.Sprint("key ", i), Data: fmt.Append(nil, i)}
+	}
+	results, err := e.Put(t.Context(), "s", puts, PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for i, r := range results {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		found[r.Sequence.String()] = string(puts[i].Data)
+	}
+	slices.SortFunc(results, func(a, b PutResult) int { return cmp.Compare(a.Sequence.Index, b.Sequence.Index) })
+	shards := slices.CompactFunc(results, func(a, b PutResult) bool { return a.Shard == b.Shard })
+	if len(shards) != 4 {
+		t.Errorf("in the log stand %d runs of records of 4 shards", len(shards))
+	}
+	for shard := range uint32(4) {
+		for _, r := range mustRead(t, e, "s", mustSeek(t, e, "s", shard, Start{From: TrimHorizon})).Records {
+			if sequence := r.Sequence.String(); found[sequence] != string(r.Data) {
+				t.Errorf("%s reads %q, and was given for %q", sequence, r.Data, found[sequence])
+			}
+			delete(found, r.Sequence.String())
+		}
+	}
+	if len(found) > 0 {
+		t.Errorf("not read: %v", found)
 	}
 }
