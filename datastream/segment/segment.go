@@ -2,13 +2,15 @@
 // front, memory for everything the lane holds, and sealed files behind.
 //
 //	Append ─▶ lane (durable) ─▶ table in memory (visible) ─▶ sealed files, one per retention class ─▶ dropped when expired
+//	         └─ where they lie there in long stretches, a sealed file is an index of them, and the lane keeps its files
 //
 // It owns the order of records within a shard, the moment they become visible,
 // the format of sealed files (FORMAT.md), what is dropped and when, and the
 // search for damage. A record is visible when it is durable, and not before;
 // a shard's records become visible in the order of their positions. The lane is
-// read at opening only: what it holds is in memory too, is sealed when it has
-// grown to Options.MemBytes, and the lane is then trimmed.
+// read from end to end at opening only: what is in it and in no sealed file is in
+// memory too, is sealed when it has grown to Options.MemBytes, and the lane is then
+// trimmed.
 //
 // The package knows streams and shards as numbers. It never looks into a
 // record, never changes one, never changes a damaged file, and closes neither the
@@ -54,7 +56,8 @@ type Record struct {
 
 // Options tune a Store. Lane, Meta, Dir and Keep are required.
 type Options struct {
-	// Lane takes the records; nobody else appends to it or trims it. It should
+	// Lane takes the records; nobody else appends to it or trims it. If it is a
+	// journal.Keeper, tables may be sealed in place. It should
 	// refuse records while less than twice MemBytes is free on the device, so that
 	// there is always room to seal what it holds and to give its files back.
 	Lane journal.Journal
@@ -127,7 +130,7 @@ type Stats struct {
 	Refused  uint64 // calls of Append refused for want of room for sealing
 	Seals    uint64 // tables sealed
 	InPlace  uint64 // of them, those whose records stay where the lane has them
-	Sealed   uint64 // bytes written to sealed files
+	Sealed   uint64 // bytes written to sealed files; of those in place their indexes only
 	Dropped  uint64 // sealed files dropped
 	Scrubbed uint64 // bytes verified
 	Damaged  uint64 // times that damage was met
