@@ -241,7 +241,7 @@ func (p *pieceReader) Entries() iter.Seq2[journal.PlacedEntry, error] {
 				return
 			default:
 				damage := &journal.CorruptError{File: p.name, Offset: off, Frame: next, Reason: err.Error()}
-				if off = behind(&w, off, salt, next); !yield(journal.PlacedEntry{}, damage) || off == 0 {
+				if off = nextFrame(&w, off, salt, next); !yield(journal.PlacedEntry{}, damage) || off == 0 {
 					return
 				}
 			}
@@ -272,9 +272,9 @@ func (p *pieceReader) salt(w *window) (uint64, error) {
 	return 0, &journal.CorruptError{File: p.name, Frame: p.first, Reason: err.Error()}
 }
 
-// behind is where the frame after a bad one begins, if it begins where the bad
+// nextFrame is where the frame after a bad one begins, if it begins where the bad
 // one says that it ends, or 0. Frames are never looked for byte by byte.
-func behind(w *window, off int64, salt, bad uint64) int64 {
+func nextFrame(w *window, off int64, salt, bad uint64) int64 {
 	b, err := w.at(off, headerSize)
 	if err != nil {
 		return 0
