@@ -2,11 +2,12 @@
 // stands on: a lane of ordered, durable entries ([Journal]) and a small
 // compare-and-set store ([Meta]).
 //
-// It owns the nouns (Position, Entry, Future) and the errors that every
-// implementation shares. Package wal implements both contracts on local files;
-// package journaltest is the suite an implementation has to pass. This package
-// does no I/O, knows no file format and gives entries no meaning: a kind, a key
-// and a payload belong to whoever appended them.
+// It owns the nouns (Position, Entry, Future), the errors that every
+// implementation shares, and how an entry lies in a frame, as some read it there
+// (Keeper). Package wal implements all contracts on local files; package
+// journaltest is the suite an implementation has to pass. This package does no
+// I/O, knows no file format and gives entries no meaning: a kind, a key and a
+// payload belong to whoever appended them.
 package journal
 
 import (
@@ -157,7 +158,8 @@ type Stats struct {
 	End    Position // just after the last durable entry
 	Files  int      // retained pieces
 	Bytes  int64    // in them
-	Spare  int64    // bytes in files kept to be written over, not counted in Bytes
+	Spare  int64    // bytes in files that wait to be written over, not counted in Bytes
+	Kept   int64    // bytes in pieces that left the lane and are kept, not counted in Bytes
 	Queued int      // bytes appended and not yet durable
 
 	// Since this opening.

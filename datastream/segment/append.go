@@ -267,9 +267,14 @@ func (s *Store) rotate() {
 		return
 	}
 	s.waiting = append(s.waiting, s.active)
-	s.active = new(table)
+	s.active = s.newTable()
 	s.full.Signal()
 	s.room.Broadcast()
+}
+
+// newTable is an empty table.
+func (s *Store) newTable() *table {
+	return &table{scattered: s.pieces.lane == nil, most: 1 + int(2*s.opts.MemBytes/s.opts.leastStretch)}
 }
 
 // settle makes visible those records of the calls that are durable, and tells
@@ -293,7 +298,7 @@ func (s *Store) settle(batch []*Pending) {
 				p.err = cmp.Or(p.err, err)
 				continue
 			}
-			t.add(e.shard, Record{Position: position, Arrived: e.arrived, Body: e.body})
+			t.add(e.shard, Record{Position: position, Arrived: e.arrived, Body: e.body}, s.laneEnd.place(position, len(e.body)))
 			end = position.Next()
 			visible++
 			bytes += int64(len(e.body)) + recordCost

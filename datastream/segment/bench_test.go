@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kineweir/kineweir/datastream/journal"
 	"github.com/kineweir/kineweir/datastream/journal/wal"
 )
@@ -23,13 +25,24 @@ func benchItems(n, shards int) []Item {
 	return items
 }
 
-// BenchmarkAppend is calls of 500 records of 1 KiB from 16 goroutines, until
-// they are durable and visible; an operation is a record.
+// BenchmarkAppend is calls of 500 records of 1 KiB from 16 goroutines, those of a
+// shard together, until they are durable and visible; an operation is a record.
 func BenchmarkAppend(b *testing.B) {
+	b.Run("sorted", func(b *testing.B) { benchAppend(b, sorted) })
+	b.Run("in place", func(b *testing.B) { benchAppend(b, 0) })
+}
+
+func benchAppend(b *testing.B, kind int64) {
 	const batch, writers = 500, 16
 	r := newRig(b, 64<<20)
+	r.kind = kind
+	r.reopen(b)
 	b.SetBytes(1024)
 	b.ReportAllocs()
+	var begun unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &begun); err != nil {
+		b.Fatal(err)
+	}
 	b.ResetTimer()
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -38,6 +51,7 @@ func BenchmarkAppend(b *testing.B) {
 	for range writers {
 		all.Go(func() {
 			items := benchItems(batch, 16)
+			slices.SortStableFunc(items, func(a, b Item) int { return a.Key.compare(b.Key) })
 			for range work {
 				start := time.Now()
 				if err := r.Append(items).Wait(context.Background()); err != nil {
@@ -56,7 +70,16 @@ func BenchmarkAppend(b *testing.B) {
 	all.Wait()
 	b.StopTimer()
 	st := r.Stats()
+	r.sealAll(b)
+	st = r.Stats()
 	b.ReportMetric(float64(st.Seals), "seals")
+	lane := r.lane.Stats()
+	b.ReportMetric(float64(lane.Written+st.Sealed)/float64(b.N)/1024, "written/byte")
+	b.ReportMetric(float64(lane.SyncTime.Milliseconds())/float64(lane.Frames), "sync-ms")
+	var used unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &used) == nil {
+		b.ReportMetric(float64(used.Utime.Nano()+used.Stime.Nano()-begun.Utime.Nano()-begun.Stime.Nano())/float64(b.N)/1000, "cpu-us/op")
+	}
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")

@@ -23,9 +23,9 @@ const (
 
 // state is the record that says what is sealed.
 type state struct {
-	Format int              `json:"format"`
-	Store  uint64           `json:"store"` // random; in every file of the store
-	Next   uint64           `json:"next"`  // number of the next file
+	Format int              `json:"format"` // the newest of the files that ever were
+	Store  uint64           `json:"store"`  // random; in every file of the store
+	Next   uint64           `json:"next"`   // number of the next file
 	Sealed journal.Position `json:"sealed"`
 }
 
@@ -39,6 +39,8 @@ type listed struct {
 	Last        journal.Position `json:"last"`
 	LastArrived int64            `json:"last_arrived"`
 	Shards      []byte           `json:"shards,omitempty"` // copy of the directory; files of before have none
+	Pieces      []uint64         `json:"pieces,omitempty"` // of the lane, in which its blocks lie, by their first frames
+	Held        int64            `json:"held,omitempty"`   // bytes of blocks in them
 }
 
 // catalog is the list of sealed files as Meta has it.
@@ -68,7 +70,7 @@ func (c *catalog) read(ctx context.Context) (files []listed, revisions []uint64,
 	value, revision, err := c.meta.Get(stateKey)
 	switch {
 	case errors.Is(err, journal.ErrAbsent):
-		c.state = state{Format: fileFormat, Store: rand.Uint64() | 1, Next: 1}
+		c.state = state{Format: sortedFormat, Store: rand.Uint64() | 1, Next: 1}
 		c.revision, err = c.meta.Put(ctx, stateKey, mustJSON(c.state), 0)
 		return nil, nil, err
 	case err != nil:
@@ -77,7 +79,7 @@ func (c *catalog) read(ctx context.Context) (files []listed, revisions []uint64,
 	if err := json.Unmarshal(value, &c.state); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", stateKey, err)
 	}
-	if c.state.Format != fileFormat {
+	if c.state.Format < sortedFormat || c.state.Format > placedFormat {
 		return nil, nil, fmt.Errorf("%s: unknown format %d", stateKey, c.state.Format)
 	}
 	c.revision = revision
@@ -98,6 +100,9 @@ func (c *catalog) commit(ctx context.Context, made []*sealed, upTo journal.Posit
 	next := c.state
 	next.Sealed = upTo
 	next.Next += uint64(len(made))
+	for _, m := range made {
+		next.Format = max(next.Format, int(m.file.format()))
+	}
 	changes := []journal.Change{{Key: stateKey, Value: mustJSON(next), Expect: c.revision}}
 	for _, m := range made {
 		changes = append(changes, journal.Change{Key: fileKey(m.file.id.number), Value: mustJSON(m.listed())})
@@ -204,6 +209,8 @@ func (s *Store) someThere(files []listed, names []string) error {
 // loadFiles opens the listed files, oldest first, so that each shard's extents
 // come in order. What can not be read of one is said, and missing.
 func (s *Store) loadFiles(ctx context.Context, files []listed, revisions []uint64) error {
+	s.pieces.look()
+	defer func() { s.pieces.sizes = nil }()
 	for i := range files {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -227,7 +234,10 @@ func (s *Store) sweep(names []string) error {
 	for _, f := range s.catalog.live {
 		live[f.name] = true
 	}
-	swept := 0
+	swept, err := s.pieces.sweep()
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
 		base, _ := strings.CutSuffix(name, tempSuffix)
 		path := s.path(name)

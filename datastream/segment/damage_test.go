@@ -46,6 +46,13 @@ func (b *fileBuffer) WriteAt(p []byte, off int64) (int, error) {
 }
 func (b *fileBuffer) Sync() error { return nil }
 
+// openFile opens a file of which nothing is listed.
+func openFile(fsys vfs.FS, dir string, id identity) (*file, []place, error) {
+	f := &file{name: fileName(dir, id.number), id: id}
+	places, err := f.read(fsys)
+	return f, places, err
+}
+
 var someID = identity{store: 0x1122334455667788, number: 3}
 
 // someFile is a sealed file of three shards: of many small records, of records
@@ -53,7 +60,7 @@ var someID = identity{store: 0x1122334455667788, number: 3}
 func someFile(t testing.TB, size int) []byte {
 	t.Helper()
 	var out fileBuffer
-	w := newWriter(&out, someID, 1)
+	w := newWriter(&out, someID, sortedFormat, 1)
 	now := time.Now().UnixMilli()
 	for i, k := range []Key{{1, 0}, {1, 9}, {7, 2}} {
 		var records []Record
@@ -234,7 +241,7 @@ func reseal(data []byte) {
 	if len(data) < headerSize+footerSize {
 		return
 	}
-	copy(data, appendHeader(nil, someID, 1))
+	copy(data, appendHeader(nil, someID, sortedFormat, 1))
 	foot := data[len(data)-footerSize:]
 	copy(foot, footerMagic[:])
 	le.PutUint64(foot[8:], someID.store)

@@ -105,6 +105,9 @@ func (s *Store) removeFiles(dropped []*file) error {
 		if err := s.fs.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err) // swept away at the next opening
 		}
+		if f.inPlace() {
+			errs = append(errs, s.pieces.letGo(f.uses))
+		}
 		s.count.dropped.Add(1)
 	}
 	s.log.Info("dropped expired records", "dir", s.opts.Dir, "files", len(dropped))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -41,10 +42,13 @@ func failing(op vfs.Op, suffix string, nth int32, err error) func(vfs.Call) vfs.
 	}
 }
 
-func faultyRig(t *testing.T) (*rig, *vfs.Faults) {
+// faultyRig is a rig that sorts into files of two classes, or seals in place.
+func faultyRig(t *testing.T, kind int64) (*rig, *vfs.Faults) {
 	fsys := vfs.NewFaults(vfs.OS{})
-	r := &rig{dir: t.TempDir(), fs: fsys, mem: 10_000}
-	r.set(1, day)
+	r := &rig{dir: t.TempDir(), fs: fsys, mem: 10_000, kind: kind}
+	if kind == sorted {
+		r.set(1, day)
+	}
 	r.open(t)
 	t.Cleanup(func() { r.close(t) })
 	return r, fsys
@@ -88,11 +92,13 @@ func (r *rig) has(t *testing.T, kept [2][]Record) {
 // TestNoRoom: without room for sealing, appends are refused once memory is full;
 // reading and dropping go on, nothing is left lying about, and with room all goes
 // on as if nothing had been.
-func TestNoRoom(t *testing.T) {
+func TestNoRoom(t *testing.T) { eachKind(t, testNoRoom) }
+
+func testNoRoom(t *testing.T, kind int64) {
 	for _, test := range sealFaults {
 		for nth := range int32(3) {
 			t.Run(fmt.Sprintf("%s %d", test.name, 1+nth), func(t *testing.T) {
-				r, fsys := faultyRig(t)
+				r, fsys := faultyRig(t, kind)
 				before, err := r.feed(t, 20)
 				if err != nil {
 					t.Fatal(err)
@@ -128,8 +134,14 @@ func TestNoRoom(t *testing.T) {
 					kept[i] = append(kept[i], more[i]...)
 				}
 				r.has(t, kept)
+				if st := r.Stats(); (st.InPlace == st.Seals) != (kind == inPlace) {
+					t.Errorf("%d of %d tables were sealed in place", st.InPlace, st.Seals)
+				}
 				r.reopen(t)
 				r.has(t, kept)
+				if err := r.Scrub(t.Context()); err != nil {
+					t.Error(err)
+				}
 			})
 		}
 	}
@@ -193,10 +205,12 @@ func TestDropMakesRoom(t *testing.T) {
 
 // TestFailureIsFinal: after any other failure of sealing nothing is accepted,
 // everything can be read, and the next opening has all that was acknowledged.
-func TestFailureIsFinal(t *testing.T) {
+func TestFailureIsFinal(t *testing.T) { eachKind(t, testFailureIsFinal) }
+
+func testFailureIsFinal(t *testing.T, kind int64) {
 	for _, test := range sealFaults {
 		t.Run(test.name, func(t *testing.T) {
-			r, fsys := faultyRig(t)
+			r, fsys := faultyRig(t, kind)
 			fsys.Set(failing(test.op, test.suffix, 1, errDevice))
 			kept, err := r.feed(t, 1000)
 			if !errors.Is(err, syscall.EIO) || errors.Is(err, journal.ErrFull) {
@@ -233,7 +247,7 @@ func (r *rig) checkAfterFailure(t *testing.T, fsys *vfs.Faults, kept [2][]Record
 
 // TestLaneFails: the lane's failure is passed on.
 func TestLaneFails(t *testing.T) {
-	r, fsys := faultyRig(t)
+	r, fsys := faultyRig(t, sorted)
 	kept, err := r.feed(t, 3)
 	if err != nil {
 		t.Fatal(err)
@@ -251,7 +265,7 @@ func TestLaneFails(t *testing.T) {
 
 // TestLaneIsFull: what the lane refuses is refused, and is not there.
 func TestLaneIsFull(t *testing.T) {
-	r, fsys := faultyRig(t)
+	r, fsys := faultyRig(t, sorted)
 	kept, err := r.feed(t, 3)
 	if err != nil {
 		t.Fatal(err)
@@ -301,7 +315,9 @@ func (m *oddMeta) Fatal() <-chan struct{} { return m.fatal }
 // TestListIsNotKept: a transaction whose outcome is unknown ends the store, and
 // however it went, nothing is lost or doubled; one refused for want of room is
 // tried again.
-func TestListIsNotKept(t *testing.T) {
+func TestListIsNotKept(t *testing.T) { eachKind(t, testListIsNotKept) }
+
+func testListIsNotKept(t *testing.T, kind int64) {
 	for _, test := range []struct {
 		name  string
 		err   error
@@ -313,7 +329,7 @@ func TestListIsNotKept(t *testing.T) {
 		{"made, unheard", errDevice, true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r, fsys := faultyRig(t)
+			r, fsys := faultyRig(t, kind)
 			r.Close(t.Context())
 			opts := r.Store.opts
 			opts.Meta = &oddMeta{Meta: r.meta, err: test.err, after: test.after, fatal: make(chan struct{})}
@@ -355,16 +371,37 @@ func TestMetaFails(t *testing.T) {
 
 // TestTrimFails: a lane that can not be trimmed keeps its entries and nothing
 // else happens.
-func TestTrimFails(t *testing.T) {
-	r, fsys := faultyRig(t)
-	fsys.Set(failing(vfs.OpRemove, ".wal", 1, errDevice))
+func TestTrimFails(t *testing.T) { eachKind(t, testTrimFails) }
+
+func testTrimFails(t *testing.T, kind int64) {
+	r, fsys := faultyRig(t, kind)
+	var failed atomic.Int32
+	fsys.Set(func(c vfs.Call) vfs.Fault {
+		if ext := filepath.Ext(c.Name); c.Op == vfs.OpRemove && ext == ".wal" || c.Op == vfs.OpRename && (ext == ".spare" || ext == ".kept") {
+			failed.Add(1)
+			return vfs.Fault{Err: errDevice}
+		}
+		return vfs.Fault{}
+	})
 	kept, err := r.feed(t, 200)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.sealAll(t)
 	r.has(t, kept)
+	if failed.Load() == 0 {
+		t.Error("the lane was not trimmed: the test misses it")
+	}
 	fsys.Set(nil)
-	r.reopen(t)
-	r.has(t, kept)
+	more, err := r.feed(t, 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range kept {
+		kept[i] = append(kept[i], more[i]...)
+	}
+	for range 2 {
+		r.has(t, kept)
+		r.reopen(t)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,12 @@ type file struct {
 	records  uint64
 	footer   footer
 	streams  []lastOf
+
+	// Of one whose blocks lie in pieces of the lane.
+	uses   []uint64 // these, by their first frames
+	ends   []int64  // of the blocks in each
+	held   int64    // bytes of the blocks
+	pieces *pieces
 
 	dropped atomic.Bool // no longer part of the store
 	accused atomic.Bool // damage of it was logged
@@ -69,7 +76,8 @@ func (f *file) extent(p *place) extent {
 
 // damage is an error about the file's bytes.
 func (f *file) damage(offset uint64, reason error) error {
-	return &journal.CorruptError{File: f.name, Offset: int64(offset), Reason: reason.Error()}
+	name, piece, at := f.where(offset)
+	return &journal.CorruptError{File: name, Offset: int64(at), Frame: piece, Reason: reason.Error()}
 }
 
 // readFull reads len(b) bytes at an offset; a file that ends before that is
@@ -82,25 +90,43 @@ func (f *file) readFull(raw io.ReaderAt, b []byte, offset uint64) error {
 	case errors.Is(err, io.EOF):
 		return f.damage(offset+uint64(n), errors.New("the file ends here"))
 	}
-	return fmt.Errorf("read %s: %w", f.name, err)
+	name, _, _ := f.where(offset)
+	return fmt.Errorf("read %s: %w", name, err)
 }
 
-// openFile reads what a file says of itself.
-func openFile(fsys vfs.FS, dir string, id identity) (*file, []place, error) {
-	f := &file{name: fileName(dir, id.number), id: id}
+// newFile is a file of the store of which only the name is known.
+func (s *Store) newFile(number uint64) *file {
+	return &file{name: fileName(s.opts.Dir, number), id: identity{s.catalog.next().Store, number}, pieces: &s.pieces}
+}
+
+// read reads what a file says of itself.
+func (f *file) read(fsys vfs.FS) ([]place, error) {
 	raw, err := fsys.Open(f.name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open segment: %w", err)
+		return nil, fmt.Errorf("open segment: %w", err)
 	}
 	defer raw.Close()
 	if f.size, err = raw.Size(); err != nil {
-		return nil, nil, fmt.Errorf("open segment: %w", err)
+		return nil, fmt.Errorf("open segment: %w", err)
 	}
-	places, err := f.load(raw)
+	return f.load(raw)
+}
+
+// loadPieces checks what a file says of the pieces it refers to.
+func (f *file) loadPieces(raw io.ReaderAt) error {
+	b := make([]byte, f.footer.index-headerSize)
+	if err := f.readFull(raw, b, headerSize); err != nil {
+		return err
+	}
+	list, err := checkPieces(b, f.uses)
 	if err != nil {
-		return nil, nil, err
+		return f.damage(headerSize, err)
 	}
-	return f, places, nil
+	f.ends = f.ends[:0]
+	for _, p := range list {
+		f.ends = append(f.ends, p.end)
+	}
+	return nil
 }
 
 // load checks header and footer and returns the directory.
@@ -112,7 +138,7 @@ func (f *file) load(raw io.ReaderAt) ([]place, error) {
 	if err := f.readFull(raw, b[:headerSize], 0); err != nil {
 		return nil, err
 	}
-	if err := checkHeader(b[:headerSize], f.id); err != nil {
+	if err := checkHeader(b[:headerSize], f.id, f.format()); err != nil {
 		return nil, f.damage(0, err)
 	}
 	end := uint64(f.size) - footerSize
@@ -122,6 +148,11 @@ func (f *file) load(raw io.ReaderAt) ([]place, error) {
 	var err error
 	if f.footer, err = parseFooter(b[:], f.id, f.size); err != nil {
 		return nil, f.damage(end, err)
+	}
+	if f.inPlace() {
+		if err := f.loadPieces(raw); err != nil {
+			return nil, err
+		}
 	}
 	directory := make([]byte, end-f.footer.directory)
 	if err := f.readFull(raw, directory, f.footer.directory); err != nil {
@@ -161,7 +192,7 @@ func (f *file) index(raw io.ReaderAt, x *extent) (blocks, error) {
 	if checksum(b) != x.indexCRC {
 		return nil, f.damage(offset, errChecksum)
 	}
-	if err := b.check(&x.span, f.footer.index); err != nil {
+	if err := b.check(&x.span, layout{f.footer.index, len(f.uses)}); err != nil {
 		return nil, f.damage(offset, err)
 	}
 	return b, nil
@@ -183,21 +214,25 @@ func (f *file) block(raw io.ReaderAt, k Key, e *block) (cursor, error) {
 // verify reads the whole file and checks all of it. After each piece it tells
 // pace how many bytes that was; an error of pace ends it.
 func (f *file) verify(ctx context.Context, fsys vfs.FS, pace func(ctx context.Context, n int) error) error {
-	raw, err := fsys.Open(f.name)
+	raw, err := f.open(fsys)
 	if err != nil {
 		return fmt.Errorf("verify segment: %w", err)
 	}
 	defer raw.Close()
-	size, err := raw.Size()
+	size, err := raw.own.Size()
 	if err != nil {
 		return fmt.Errorf("verify segment: %w", err)
 	}
-	again := &file{name: f.name, id: f.id, size: size}
+	again := f.again(size)
 	places, err := again.load(raw)
 	if err != nil {
 		return err
 	}
-	if err := pace(ctx, headerSize+footerSize+len(places)*dirSize); err != nil {
+	head := headerSize
+	if f.inPlace() {
+		head = int(again.footer.index)
+	}
+	if err := pace(ctx, head+footerSize+len(places)*dirSize); err != nil {
 		return err
 	}
 	next := uint64(headerSize)
@@ -206,10 +241,15 @@ func (f *file) verify(ctx context.Context, fsys vfs.FS, pace func(ctx context.Co
 			return err
 		}
 	}
-	if next != again.footer.index {
+	if !f.inPlace() && next != again.footer.index {
 		return again.damage(next, errLayout)
 	}
 	return nil
+}
+
+// again is the same file, of which nothing was read yet.
+func (f *file) again(size int64) *file {
+	return &file{name: f.name, id: f.id, size: size, uses: f.uses, pieces: f.pieces}
 }
 
 // verifyShard checks the blocks of a shard, the first of which lies at next,
@@ -223,10 +263,13 @@ func (f *file) verifyShard(ctx context.Context, raw io.ReaderAt, p *place, next 
 	records := uint32(0)
 	for i := range index.count() {
 		e := index.at(i)
-		if e.offset != next {
+		if e.offset != next && !f.inPlace() {
 			return 0, f.damage(next, errLayout)
 		}
 		c, err := f.block(raw, p.key, &e)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = f.damage(e.offset, errMissing)
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -17,12 +17,25 @@ import (
 //	| header | block  | block  | ... | block index | directory | footer |
 //	+--------+--------+--------+-   -+-------------+-----------+--------+
 //
-// Header:
+// A file whose blocks lie in pieces of the lane, where they were written first:
+//
+//	+--------+--------+-------------+-----------+--------+
+//	| header | pieces | block index | directory | footer |
+//	+--------+--------+-------------+-----------+--------+
+//
+// Header, of format 01 or, with pieces, 02:
 //
 //	0        4    5     6      8              16            24     28      32
 //	+--------+----+-----+------+--------------+-------------+------+-------+
-//	| "KWsg" | 01 |class| 0    | store id     | file number | 0    | CRC   |
+//	| "KWsg" |form|class| 0    | store id     | file number | 0    | CRC   |
 //	+--------+----+-----+------+--------------+-------------+------+-------+
+//
+// Pieces, an entry for each, and at their end the CRC of all:
+//
+//	0             8                      16       0     4     8
+//	+-------------+----------------------+  ...   +-----+-----+
+//	| first frame | end of what is of use|        | CRC | 0   |
+//	+-------------+----------------------+        +-----+-----+
 //
 // Block, records of one shard in order; the CRC is of all that follows it:
 //
@@ -36,6 +49,12 @@ import (
 //	+-------------------------+------------------------+---------------------+------+
 //	| uvarint pos. - previous | uvarint arr. - previous| uvarint body length | body |
 //	+-------------------------+------------------------+---------------------+------+
+//
+// A block in a piece is a part of the body of a frame: entries of one shard, one
+// behind the other (journal.AppendEntryHead, shard.go), without anything of its
+// own. Its offset has the number of the piece, from 1, in the upper 16 bits and
+// that in the piece in the others; its entries have all positions from the first
+// to the last; its CRC is of all of it.
 //
 // Block index, an entry per block in the order of the blocks, so that those of a
 // shard lie together:
@@ -59,13 +78,21 @@ import (
 //	| "KWsf" | shards | store id | file number | index offset | directory offset | records | file length |dirCRC| CRC |
 //	+--------+--------+----------+-------------+--------------+------------------+---------+-------------+------+-----+
 const (
-	headerSize  = 32
-	blockHead   = 48
-	indexSize   = 48 // of an entry
-	dirSize     = 56 // of an entry
-	footerSize  = 64
-	fileFormat  = 1
-	kindRecords = 1 // of a block
+	headerSize   = 32
+	pieceSize    = 16 // of an entry
+	piecesEnd    = 8  // behind the last
+	blockHead    = 48
+	indexSize    = 48 // of an entry
+	dirSize      = 56 // of an entry
+	footerSize   = 64
+	sortedFormat = 1
+	placedFormat = 2
+	kindRecords  = 1 // of a block
+
+	// pieceShift is where in the offset of a block the number of its piece begins,
+	// which is 0 for the file itself.
+	pieceShift = 48
+	maxPieces  = 1<<15 - 1
 
 	// blockBytes is the size at which a block is closed; one large record makes
 	// a larger block, up to maxBlock.
@@ -78,6 +105,7 @@ var (
 	headerMagic = [4]byte{'K', 'W', 's', 'g'}
 	footerMagic = [4]byte{'K', 'W', 's', 'f'}
 	le          = binary.LittleEndian
+	be          = binary.BigEndian
 )
 
 // castagnoli is CRC-32C, which processors compute by themselves.
@@ -119,28 +147,65 @@ type identity struct {
 	number uint64
 }
 
-func appendHeader(b []byte, id identity, class int) []byte {
+func appendHeader(b []byte, id identity, format byte, class int) []byte {
 	start := len(b)
 	b = append(b, headerMagic[:]...)
-	b = append(b, fileFormat, byte(class), 0, 0)
+	b = append(b, format, byte(class), 0, 0)
 	b = le.AppendUint64(b, id.store)
 	b = le.AppendUint64(b, id.number)
 	b = le.AppendUint32(b, 0)
 	return le.AppendUint32(b, checksum(b[start:]))
 }
 
-func checkHeader(b []byte, id identity) error {
+func checkHeader(b []byte, id identity, format byte) error {
 	switch {
 	case len(b) < headerSize || [4]byte(b) != headerMagic:
 		return errMagic
 	case checksum(b[:28]) != le.Uint32(b[28:]):
 		return errChecksum
-	case b[4] != fileFormat:
+	case b[4] != format:
 		return errFormat
 	case le.Uint64(b[8:]) != id.store || le.Uint64(b[16:]) != id.number:
 		return errOther
 	}
 	return nil
+}
+
+// usedPiece is a piece of the lane that has blocks of a file.
+type usedPiece struct {
+	first uint64 // its first frame: its name
+	end   int64  // of the last of the blocks
+}
+
+func appendPieces(b []byte, pieces []usedPiece) []byte {
+	start := len(b)
+	for _, p := range pieces {
+		b = le.AppendUint64(b, p.first)
+		b = le.AppendUint64(b, uint64(p.end))
+	}
+	b = le.AppendUint32(b, checksum(b[start:]))
+	return le.AppendUint32(b, 0)
+}
+
+// checkPieces reads the pieces of a file and wants them to be those that are
+// expected.
+func checkPieces(b []byte, expected []uint64) ([]usedPiece, error) {
+	if len(b) != len(expected)*pieceSize+piecesEnd {
+		return nil, errLayout
+	}
+	list := b[:len(b)-piecesEnd]
+	if checksum(list) != le.Uint32(b[len(list):]) || le.Uint32(b[len(list)+4:]) != 0 {
+		return nil, errChecksum
+	}
+	pieces := make([]usedPiece, len(expected))
+	for i := range pieces {
+		at := list[i*pieceSize:]
+		pieces[i] = usedPiece{le.Uint64(at), int64(le.Uint64(at[8:]))}
+		if pieces[i].first != expected[i] {
+			return nil, errOther
+		}
+	}
+	return pieces, nil
 }
 
 // footer says where the parts of a file are.
@@ -292,22 +357,41 @@ func (x blocks) at(i int) block {
 	return block{span: parseSpan(b), offset: le.Uint64(b[32:]), length: le.Uint32(b[40:]), crc: le.Uint32(b[44:])}
 }
 
-// check wants the entries in order, their blocks within bounds and end to end,
-// and all of them together to be what the directory says of the shard.
-func (x blocks) check(p *span, limit uint64) error {
+// layout is where blocks can lie: in their file before its index, end to end, or
+// in so many pieces.
+type layout struct {
+	limit  uint64
+	pieces int
+}
+
+func (l *layout) fits(e, before *block) bool {
+	if !e.sound() || e.length > maxBlock {
+		return false
+	}
+	if l.pieces > 0 {
+		return e.placed() && e.offset>>pieceShift <= uint64(l.pieces) && e.length > 0 && e.first>>16 == e.last>>16
+	}
+	return e.length >= blockHead && e.offset >= headerSize && e.offset <= l.limit && e.offset+uint64(e.length) <= l.limit &&
+		(before == nil || e.offset == before.offset+uint64(before.length))
+}
+
+// check wants the entries in order, their blocks where they can lie, and all of
+// them together to be what the directory says of the shard.
+func (x blocks) check(p *span, l layout) error {
 	var before block
 	for i := range x.count() {
 		e := x.at(i)
+		var last *block
+		if i > 0 {
+			last = &before
+		}
 		switch {
-		case !e.sound(), e.length < blockHead, e.length > maxBlock, e.offset < headerSize, e.offset > limit,
-			e.offset+uint64(e.length) > limit:
+		case !l.fits(&e, last):
 			return errLayout
 		case i == 0 && (e.first != p.first || e.firstArrived != p.firstArrived):
 			return errOrder
 		case i > 0 && (e.first <= before.last || e.firstArrived < before.lastArrived):
 			return errOrder
-		case i > 0 && e.offset != before.offset+uint64(before.length):
-			return errLayout
 		}
 		before = e
 	}
@@ -317,16 +401,27 @@ func (x blocks) check(p *span, limit uint64) error {
 	return nil
 }
 
+// placed reports whether a block lies in a piece of the lane.
+func (e *block) placed() bool { return e.offset>>pieceShift > 0 }
+
 // cursor walks the records of a block whose checksum is right.
 type cursor struct {
 	rest     []byte
 	left     uint32
 	position uint64
 	arrived  int64
+
+	// Of a block in a piece.
+	placed bool
+	begun  bool // position is that of the entry before
+	key    Key  // of all entries
 }
 
 // openBlock checks a block against its entry in the index.
 func openBlock(b []byte, k Key, e *block) (cursor, error) {
+	if e.placed() {
+		return openRun(b, k, e)
+	}
 	if crc := le.Uint32(b); crc != e.crc || checksum(b[4:]) != crc {
 		return cursor{}, errChecksum
 	}
@@ -341,9 +436,45 @@ func openBlock(b []byte, k Key, e *block) (cursor, error) {
 	return c, nil
 }
 
+// openRun checks a block that lies in a piece.
+func openRun(b []byte, k Key, e *block) (cursor, error) {
+	if checksum(b) != e.crc {
+		return cursor{}, errChecksum
+	}
+	c := cursor{rest: b, left: uint32(e.last-e.first) + 1, position: e.first, arrived: e.firstArrived, placed: true, key: k}
+	ahead := c
+	if r, err := ahead.next(); err != nil || r.Arrived != e.firstArrived {
+		return cursor{}, errPlace
+	}
+	return c, nil
+}
+
+// nextEntry is next for entries of the lane.
+func (c *cursor) nextEntry() (Record, error) {
+	e, rest, err := journal.CutEntry(c.rest)
+	if err != nil || !isRecord(e.Kind, e.Payload) || len(e.Key) != laneKeySize ||
+		be.Uint64(e.Key) != c.key.Stream || be.Uint32(e.Key[8:]) != c.key.Shard {
+		return Record{}, errRecords
+	}
+	arrived := int64(le.Uint64(e.Payload))
+	if arrived < c.arrived {
+		return Record{}, errRecords
+	}
+	if c.begun {
+		c.position++
+	}
+	c.begun = true
+	c.arrived, c.rest = arrived, rest
+	c.left--
+	return Record{Position: unpack(c.position), Arrived: arrived, Body: e.Payload[entryHead:]}, nil
+}
+
 // next decodes a record. Its body is a part of the block. The caller looks at
 // left first.
 func (c *cursor) next() (Record, error) {
+	if c.placed {
+		return c.nextEntry()
+	}
 	position, n := binary.Uvarint(c.rest)
 	if n <= 0 {
 		return Record{}, errRecords

@@ -2,6 +2,8 @@ package segment
 
 import (
 	"fmt"
+	"io"
+	"maps"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 )
@@ -20,7 +22,8 @@ func (e *block) missing() bool { return e.length == 0 }
 // nil if that is not known, when no more is missing than shows between blocks of
 // one shard. The places it returns count the records that are there.
 func mend(expected []place, found []salvaged) ([]place, *mended) {
-	if expected == nil {
+	known := expected != nil
+	if !known {
 		expected = derive(found)
 	}
 	m := &mended{index: make(map[Key]blocks, len(expected))}
@@ -33,7 +36,7 @@ func mend(expected []place, found []salvaged) ([]place, *mended) {
 		for n < len(found) && found[n].key == p.key {
 			n++
 		}
-		places = append(places, m.shard(p, found[:n]))
+		places = append(places, m.shard(p, found[:n], known))
 		found = found[n:]
 	}
 	return places, m
@@ -55,8 +58,14 @@ func derive(found []salvaged) []place {
 	return places
 }
 
-// shard adds the index of a shard.
-func (m *mended) shard(p place, found []salvaged) place {
+// shard adds the index of a shard. Where it is known how many records it has, and
+// they are all there, nothing can be missing between them.
+func (m *mended) shard(p place, found []salvaged, known bool) place {
+	all := uint32(0)
+	for i := range found {
+		all += found[i].records
+	}
+	whole := known && all == p.records
 	var index blocks
 	gapTo := func(first, last uint64, firstArrived, lastArrived int64) {
 		g := gap{p.key, span{first, last, firstArrived, lastArrived}}
@@ -74,7 +83,7 @@ func (m *mended) shard(p place, found []salvaged) place {
 			hole = true // not as the shard is known
 			continue
 		}
-		if x.first > next && (i == 0 || hole || x.hole) {
+		if x.first > next && (i == 0 || hole || x.hole && !whole) {
 			gapTo(next, x.first-1, arrived, x.firstArrived)
 		}
 		index = x.block.appendTo(index)
@@ -103,16 +112,24 @@ func (s *Store) mendIndex(f *file) (*mended, error) {
 		return &mended{}, err
 	}
 	defer raw.Close()
-	again := &file{name: f.name, id: f.id, size: f.size}
+	again := f.again(f.size)
 	expected, err := again.load(raw)
 	if err != nil {
 		return nil, err
 	}
-	found, err := again.scan(raw, boundsOf(expected))
-	if err != nil && !lasting(err) {
-		return nil, fmt.Errorf("read segment: %w", err)
+	own, bad, err := again.indexes(raw, expected)
+	if err != nil {
+		return nil, err
 	}
-	_, m := mend(expected, found)
+	m := &mended{index: own}
+	if len(bad) > 0 {
+		found, err := again.find(raw, boundsOf(expected))
+		if err != nil && !lasting(err) {
+			return nil, fmt.Errorf("read segment: %w", err)
+		}
+		_, m = mend(bad, found)
+		maps.Copy(m.index, own)
+	}
 	f.lost.Store(m.lost)
 	f.mended.Store(m)
 	if m.lost == 0 {
@@ -121,6 +138,24 @@ func (s *Store) mendIndex(f *file) (*mended, error) {
 		s.log.Error("records of a sealed file can not be read", "file", f.name, "lost", m.lost, "missing", describe(m.gaps), "hint", repairHint)
 	}
 	return m, nil
+}
+
+// indexes reads the parts of the index that are whole, and says of which shards
+// they are not.
+func (f *file) indexes(raw io.ReaderAt, places []place) (whole map[Key]blocks, bad []place, err error) {
+	whole = make(map[Key]blocks, len(places))
+	for i := range places {
+		x := f.extent(&places[i])
+		switch index, err := f.index(raw, &x); {
+		case err == nil:
+			whole[places[i].key] = index
+		case isDamage(err):
+			bad = append(bad, places[i])
+		default:
+			return nil, nil, err
+		}
+	}
+	return whole, bad, nil
 }
 
 // boundsOf is what a directory says of all records together.
@@ -137,10 +172,11 @@ func boundsOf(places []place) bounds {
 
 // tellGap counts that a reader goes on behind missing records. The log is told
 // once of each gap.
-func (s *Store) tellGap(f *file, k Key, missing span) {
+func (s *Store) tellGap(f *file, k Key, e *block) {
 	s.count.gaps.Add(1)
-	g := gap{k, missing}
+	g := gap{k, e.span}
 	if _, told := f.told.LoadOrStore(g, true); !told {
-		s.log.Error("a reader goes on behind records that can not be read", "missing", g, "file", f.name, "hint", repairHint)
+		name, _, _ := f.where(e.offset)
+		s.log.Error("a reader goes on behind records that can not be read", "missing", g, "file", name, "hint", repairHint)
 	}
 }

@@ -91,7 +91,7 @@ func (l *watchedLane) Trim(before journal.Position) error {
 // TestOrderOfSealing: files are durable before they are listed, listed before the
 // lane is trimmed, and off the list before they are removed.
 func TestOrderOfSealing(t *testing.T) {
-	r, fsys := faultyRig(t)
+	r, fsys := faultyRig(t, sorted)
 	r.Close(t.Context())
 	opts := r.Store.opts
 	d := &durability{dirty: map[string]bool{}, renamed: map[string]bool{}}
@@ -126,7 +126,7 @@ func TestOrderOfSealing(t *testing.T) {
 // TestNotBeforeDurable: nothing is visible, and nobody is woken, before the lane
 // has synced; then it is, before Wait returns.
 func TestNotBeforeDurable(t *testing.T) {
-	r, fsys := faultyRig(t)
+	r, fsys := faultyRig(t, sorted)
 	k := Key{Stream: 2}
 	hold, entered := make(chan struct{}), make(chan struct{}, 8)
 	fsys.Set(func(c vfs.Call) vfs.Fault {
@@ -168,7 +168,7 @@ func TestNotBeforeDurable(t *testing.T) {
 // TestWaitsForSealing: when sealing is slow, appends wait, memory stays bounded,
 // and everything goes on once it is done.
 func TestWaitsForSealing(t *testing.T) {
-	r, fsys := faultyRig(t)
+	r, fsys := faultyRig(t, sorted)
 	hold := make(chan struct{})
 	fsys.Set(func(c vfs.Call) vfs.Fault {
 		if c.Op == vfs.OpCreate && strings.HasSuffix(c.Name, tempSuffix) {
@@ -212,7 +212,7 @@ func TestWaitsForSealing(t *testing.T) {
 // TestCloseWhileFull: those who wait for sealing are refused when the store
 // closes, and closing does not wait for what need not be sealed.
 func TestCloseWhileFull(t *testing.T) {
-	r, fsys := faultyRig(t)
+	r, fsys := faultyRig(t, sorted)
 	var held sync.WaitGroup
 	held.Add(1)
 	fsys.Set(func(c vfs.Call) vfs.Fault {

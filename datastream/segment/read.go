@@ -3,12 +3,12 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"sort"
 
 	"github.com/kineweir/kineweir/datastream/journal"
-	"github.com/kineweir/kineweir/datastream/journal/vfs"
 )
 
 // Read appends to into the durable records of a shard at or after from, in
@@ -105,7 +105,11 @@ func (s *Store) readExtent(q *query, x *extent) error {
 			q.full = true
 			break
 		}
-		if err := s.readBlock(q, x.file, raw, &e); err != nil {
+		switch err := s.readBlock(q, x.file, raw, &e); err {
+		case nil:
+		case errDropped:
+			return nil
+		default:
 			return err
 		}
 	}
@@ -116,32 +120,46 @@ func (s *Store) readExtent(q *query, x *extent) error {
 }
 
 // readBlock takes what is wanted of a block, or passes over it if it is missing
-// or damaged.
-func (s *Store) readBlock(q *query, f *file, raw vfs.File, e *block) error {
+// or damaged. It is errDropped if the file was dropped meanwhile.
+func (s *Store) readBlock(q *query, f *file, raw io.ReaderAt, e *block) error {
 	if !e.missing() {
 		err := q.block(f, raw, e)
-		if err == nil || !isDamage(err) {
+		if err == nil {
+			return nil
+		}
+		if err = s.unread(f, e, err); !isDamage(err) || errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		s.met(f, err)
 	}
-	s.tellGap(f, q.key, e.span)
+	s.tellGap(f, q.key, e)
 	if behind := unpack(e.last).Next(); q.from.Less(behind) {
 		q.from = behind
 	}
 	return nil
 }
 
+// unread says why a block can not be read: errDropped if its file was dropped,
+// as what was read may be of another by then.
+func (s *Store) unread(f *file, e *block, err error) error {
+	switch {
+	case f.dropped.Load():
+		return errDropped
+	case errors.Is(err, fs.ErrNotExist): // a piece that was there when the store was opened
+		return errors.Join(s.met(f, f.damage(e.offset, errMissing)), err)
+	}
+	return s.met(f, err)
+}
+
 // indexed opens a file and finds a shard's part of its index. raw is nil when there
 // is nothing to open, index when the file was dropped since it was found.
-func (s *Store) indexed(k Key, x *extent) (raw vfs.File, index blocks, err error) {
+func (s *Store) indexed(k Key, x *extent) (raw *source, index blocks, err error) {
 	f := x.file
 	m := f.mended.Load()
-	if m != nil && f.absent {
+	if m != nil && (f.absent || f.inPlace()) {
 		if f.dropped.Load() {
 			return nil, nil, nil
 		}
-		return nil, m.index[k], nil
+		return &source{file: f}, m.index[k], nil
 	}
 	if raw, err = s.open(f); raw == nil {
 		return nil, nil, err
@@ -174,7 +192,7 @@ func (x blocks) find(p uint64, since int64) int {
 }
 
 // block takes what is wanted of a block.
-func (q *query) block(f *file, raw vfs.File, e *block) error {
+func (q *query) block(f *file, raw io.ReaderAt, e *block) error {
 	c, err := f.block(raw, q.key, e)
 	if err != nil {
 		return err
@@ -198,8 +216,8 @@ var errMissing = errors.New("the file is missing")
 
 // open opens a file that was found in a shard; nil without an error says that
 // it was dropped since.
-func (s *Store) open(f *file) (vfs.File, error) {
-	raw, err := s.fs.Open(f.name)
+func (s *Store) open(f *file) (*source, error) {
+	raw, err := f.open(s.fs)
 	if err == nil {
 		return raw, nil
 	}
@@ -270,15 +288,15 @@ func (s *Store) seekExtent(k Key, x *extent, since int64) (p journal.Position, f
 			return r.Position, true, nil
 		}
 	}
-	switch {
-	case err == nil: // the index says otherwise
+	if err == nil || errors.Is(err, errRecords) { // the index says otherwise
 		err = x.file.damage(e.offset, errRecords)
-	case errors.Is(err, errRecords):
-		err = x.file.damage(e.offset, err)
-	case !isDamage(err):
+	}
+	switch err = s.unread(x.file, &e, err); {
+	case err == errDropped:
+		return p, false, nil
+	case !isDamage(err) || errors.Is(err, fs.ErrNotExist):
 		return p, false, err
 	}
-	s.met(x.file, err)
 	return unpack(e.first), true, nil
 }
 

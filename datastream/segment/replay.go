@@ -32,12 +32,17 @@ func (a *arena) copy(b []byte) []byte {
 func (s *Store) replay(ctx context.Context) error {
 	var bodies arena
 	var last *shard
-	for e, err := range s.lane.Read(s.catalog.next().Sealed) {
+	sealed := s.catalog.next().Sealed
+	for e, err := range s.lane.Read(journal.Position{Frame: sealed.Frame}) { // for where the first lies
 		if err != nil {
 			return err
 		}
+		at := s.laneEnd.place(e.Position, max(0, len(e.Payload)-entryHead))
+		if e.Less(sealed) {
+			continue
+		}
 		k, ok := parseLaneKey(e.Key)
-		if !ok || e.Kind != laneRecord || len(e.Payload) < entryHead {
+		if !ok || !isRecord(e.Kind, e.Payload) {
 			return &journal.CorruptError{File: s.opts.Dir, Frame: e.Frame, Reason: fmt.Sprintf("entry %s of the lane is not a record", e.Position)}
 		}
 		if last == nil || last.key != k {
@@ -48,7 +53,7 @@ func (s *Store) replay(ctx context.Context) error {
 			return &journal.CorruptError{File: s.opts.Dir, Frame: e.Frame, Reason: fmt.Sprintf("entry %s of the lane arrived before the one before it", e.Position)}
 		}
 		last.stamped = r.Arrived
-		if err := s.replayed(ctx, last, r); err != nil {
+		if err := s.replayed(ctx, last, r, at); err != nil {
 			return err
 		}
 	}
@@ -58,8 +63,8 @@ func (s *Store) replay(ctx context.Context) error {
 // replayed takes a record, and waits while as many tables as may are waiting to
 // be sealed; not for want of room, as that would keep everything from being
 // read.
-func (s *Store) replayed(ctx context.Context, sh *shard, r Record) error {
-	s.active.add(sh, r)
+func (s *Store) replayed(ctx context.Context, sh *shard, r Record, at int64) error {
+	s.active.add(sh, r, at)
 	s.count.replayed.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,8 +25,17 @@ func lasting(err error) bool {
 // written it keeps what can: no damage of one file keeps the others from being
 // served.
 func (s *Store) openListed(l *listed) (*file, []place, error) {
-	f, places, err := openFile(s.fs, s.opts.Dir, identity{s.catalog.state.Store, l.Number})
-	switch {
+	f := s.newFile(l.Number)
+	f.uses, f.held = l.Pieces, l.Held
+	err := s.pieces.hold(f.uses)
+	if err != nil && !lasting(err) {
+		return nil, nil, err
+	}
+	places, loadErr := f.read(s.fs)
+	if loadErr == nil && err == nil {
+		loadErr = s.pieces.reach(f)
+	}
+	switch err = errors.Join(err, loadErr); {
 	case err != nil:
 	case f.size != l.Bytes || f.records != l.Records:
 		err = f.damage(0, fmt.Errorf("the file has %d bytes and %d records, it was sealed with %d and %d",
@@ -57,8 +66,8 @@ func (s *Store) inOrder(places []place) error {
 // salvage keeps what can be read of a file: the blocks that are whole, and of the
 // others which records are missing.
 func (s *Store) salvage(l *listed, why error) (*file, []place, error) {
-	f := &file{id: identity{s.catalog.state.Store, l.Number}, lastArrived: l.LastArrived}
-	f.name = fileName(s.opts.Dir, f.id.number)
+	f := s.newFile(l.Number)
+	f.lastArrived, f.uses, f.held = l.LastArrived, l.Pieces, l.Held
 	f.accused.Store(true) // said below, with all that follows from it
 	expected, err := decodePlaces(l.Shards)
 	if err != nil {
@@ -136,6 +145,11 @@ type salvaged struct {
 // on what it is counts if it can be read; what is not as it was listed is not
 // taken.
 func (s *Store) scan(f *file, l *listed) ([]salvaged, error) {
+	b := bounds{first: pack(l.First), last: pack(l.Last), arrived: l.LastArrived, records: l.Records}
+	if f.inPlace() {
+		found, err := f.scanPieces(b)
+		return found, ignoreLasting(err)
+	}
 	raw, err := s.fs.Open(f.name)
 	if err != nil {
 		f.absent = true
@@ -148,7 +162,6 @@ func (s *Store) scan(f *file, l *listed) ([]salvaged, error) {
 	if other, err := f.foreign(raw); other || err != nil {
 		return nil, ignoreLasting(err)
 	}
-	b := bounds{first: pack(l.First), last: pack(l.Last), arrived: l.LastArrived, records: l.Records}
 	found, err := f.scan(raw, b)
 	return found, ignoreLasting(err)
 }
@@ -170,7 +183,7 @@ func (f *file) foreign(raw io.ReaderAt) (bool, error) {
 	if err := f.readFull(raw, b[:headerSize], 0); err != nil {
 		return false, err
 	}
-	if err := checkHeader(b[:headerSize], f.id); err == errOther || err == errFormat {
+	if err := checkHeader(b[:headerSize], f.id, sortedFormat); err == errOther || err == errFormat {
 		return true, nil
 	}
 	if f.size < headerSize+footerSize {
@@ -188,6 +201,14 @@ type bounds struct {
 	first, last uint64
 	arrived     int64
 	records     uint64
+}
+
+// find finds the blocks of a file that are whole, wherever they lie.
+func (f *file) find(raw io.ReaderAt, limits bounds) ([]salvaged, error) {
+	if f.inPlace() {
+		return f.scanPieces(limits)
+	}
+	return f.scan(raw, limits)
 }
 
 // scan walks from block to block. From one that is not whole it goes on where

@@ -305,7 +305,7 @@ func TestScanOrder(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out fileBuffer
-			w := newWriter(&out, someID, 1)
+			w := newWriter(&out, someID, sortedFormat, 1)
 			for i, rec := range test.blocks {
 				if err := w.add(Key{Stream: test.stream[i]}, []Record{rec}); err != nil {
 					t.Fatal(err)
@@ -396,7 +396,7 @@ func TestUnknownExpires(t *testing.T) {
 // taken for one, however the block around it is damaged.
 func TestForgedBlock(t *testing.T) {
 	var forged fileBuffer
-	w := newWriter(&forged, someID, 1)
+	w := newWriter(&forged, someID, sortedFormat, 1)
 	victim := Record{Position: journal.Position{Frame: 90}, Arrived: 1, Body: []byte("forged")}
 	if err := w.add(Key{Stream: 9}, []Record{victim}); err != nil {
 		t.Fatal(err)
@@ -406,7 +406,7 @@ func TestForgedBlock(t *testing.T) {
 	}
 	image := forged.data[headerSize : len(forged.data)-footerSize-dirSize-indexSize]
 	var out fileBuffer
-	w = newWriter(&out, someID, 1)
+	w = newWriter(&out, someID, sortedFormat, 1)
 	body := bytes.Repeat(image, 20)
 	if err := w.add(Key{Stream: 1}, []Record{{Position: journal.Position{Frame: 5}, Arrived: 1, Body: body}}); err != nil {
 		t.Fatal(err)

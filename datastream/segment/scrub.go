@@ -92,7 +92,7 @@ func (s *Store) patrolOne(at *uint64) bool {
 	}
 	total := int64(0)
 	for _, f := range files {
-		total += f.size
+		total += f.size + f.held
 	}
 	f := after(files, *at)
 	*at = f.id.number

@@ -12,15 +12,7 @@ import (
 func (r *rig) reopenIn(t *testing.T, change func(*Options)) {
 	t.Helper()
 	r.open(t)
-	opts := r.Store.opts
-	if err := r.Store.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	change(&opts)
-	var err error
-	if r.Store, err = Open(t.Context(), opts); err != nil {
-		t.Fatal(err)
-	}
+	r.reopenStore(t, change)
 }
 
 // TestPatrol: all files are read through in the time given, no faster than it

@@ -31,8 +31,9 @@ func classOf(keep time.Duration) int {
 
 // part is what a table holds of a shard.
 type part struct {
-	shard   *shard
-	records []Record
+	shard     *shard
+	records   []Record
+	stretches []stretch
 }
 
 // sealed is a file that was written and may not yet be listed.
@@ -46,6 +47,7 @@ type sealed struct {
 func (m *sealed) listed() listed {
 	l := listed{
 		Number: m.file.id.number, Class: m.class, Bytes: m.file.size, Records: m.file.records,
+		Pieces: m.file.uses, Held: m.file.held,
 		First: journal.Position{Frame: math.MaxUint64}, Shards: encodePlaces(m.places),
 	}
 	for i := range m.places {
@@ -136,7 +138,8 @@ func (s *Store) starve(err error) {
 // sealTable writes a table's files, lists them, puts them in the table's place
 // and trims the lane. The order is what makes a crash at any point harmless:
 // files that are not listed are swept away, records that are listed are not
-// replayed.
+// replayed, and pieces that a listed file refers to are kept before the lane is
+// trimmed.
 func (s *Store) sealTable(t *table) error {
 	made, err := s.writeTable(t)
 	if err == nil && len(made) > 0 {
@@ -153,6 +156,9 @@ func (s *Store) sealTable(t *table) error {
 	}
 	s.install(t, made)
 	s.count.seals.Add(1)
+	if len(made) > 0 && made[0].file.inPlace() {
+		s.count.inPlace.Add(1)
+	}
 	if err := s.lane.Trim(t.end); err != nil {
 		if lane := s.lane.Stats().Err; lane != nil {
 			return lane
@@ -187,13 +193,13 @@ func (s *Store) sortTable(t *table) [classes][]part {
 			continue
 		}
 		sh.mu.Lock()
-		records := sh.runs[0].records
+		records, stretches := sh.runs[0].records, sh.runs[0].stretches
 		sh.mu.Unlock()
 		if records[len(records)-1].Arrived < now.Add(-keep).UnixMilli() {
 			continue
 		}
 		class := classOf(keep)
-		sorted[class] = append(sorted[class], part{sh, records})
+		sorted[class] = append(sorted[class], part{sh, records, stretches})
 	}
 	for _, parts := range sorted {
 		slices.SortFunc(parts, func(a, b part) int { return a.shard.key.compare(b.shard.key) })
@@ -201,41 +207,61 @@ func (s *Store) sortTable(t *table) [classes][]part {
 	return sorted
 }
 
-// writeTable writes the files of a table under their final names. What it
-// returns beside an error is to be discarded.
+// writeTable writes the files of a table under their final names: the index of
+// what the lane has, or else all records. What it returns beside an error is to be
+// discarded.
 func (s *Store) writeTable(t *table) ([]*sealed, error) {
-	free, err := s.fs.Free(s.opts.Dir)
-	if err != nil {
-		return nil, err
+	sorted := s.sortTable(t)
+	m, w, err := s.placed(t, &sorted)
+	switch {
+	case m != nil && err == nil:
+		err = s.hasRoom(int64(len(w.buf) + len(w.index) + len(w.places)*dirSize + footerSize))
+		if err == nil {
+			err = s.writeFile(m, func(out vfs.File) error {
+				w.out = out
+				return m.finish(w)
+			})
+		}
+		return []*sealed{m}, err
+	case m != nil:
+		return []*sealed{m}, err
 	}
-	if free < uint64(t.bytes) { // rather than fill the device to find out
-		return nil, fmt.Errorf("%w: %d bytes free in %s, %d are to be sealed", journal.ErrFull, free, s.opts.Dir, t.bytes)
+	if err := s.hasRoom(t.bytes); err != nil {
+		return nil, err
 	}
 	var made []*sealed
 	next := s.catalog.next()
-	for class, parts := range s.sortTable(t) {
+	for class, parts := range sorted {
 		if len(parts) == 0 {
 			continue
 		}
-		m := &sealed{class: class, parts: parts}
-		m.file = &file{id: identity{next.Store, next.Next + uint64(len(made))}}
-		m.file.name = fileName(s.opts.Dir, m.file.id.number)
+		m := &sealed{class: class, parts: parts, file: s.newFile(next.Next + uint64(len(made)))}
 		made = append(made, m)
-		if err := s.writeFile(m); err != nil {
+		if err := s.writeFile(m, func(out vfs.File) error { return s.writeParts(out, m) }); err != nil {
 			return made, err
 		}
 	}
 	return made, nil
 }
 
+// hasRoom looks whether there is room for so many bytes, rather than fill the
+// device to find out.
+func (s *Store) hasRoom(size int64) error {
+	free, err := s.fs.Free(s.opts.Dir)
+	if err == nil && free < uint64(size) {
+		err = fmt.Errorf("%w: %d bytes free in %s, %d are to be sealed", journal.ErrFull, free, s.opts.Dir, size)
+	}
+	return err
+}
+
 // writeFile writes one file and gives it its name.
-func (s *Store) writeFile(m *sealed) error {
+func (s *Store) writeFile(m *sealed, write func(out vfs.File) error) error {
 	temp := m.file.name + tempSuffix
 	out, err := vfs.CreateDirect(s.fs, temp)
 	if err != nil {
 		return err
 	}
-	err = s.writeParts(out, m)
+	err = write(out)
 	if closeErr := out.Close(); err == nil {
 		err = closeErr
 	}
@@ -246,7 +272,7 @@ func (s *Store) writeFile(m *sealed) error {
 }
 
 func (s *Store) writeParts(out vfs.File, m *sealed) error {
-	w := newWriter(out, m.file.id, m.class)
+	w := newWriter(out, m.file.id, sortedFormat, m.class)
 	for _, p := range m.parts {
 		if err := context.Cause(s.life); err != nil {
 			return err
@@ -255,7 +281,11 @@ func (s *Store) writeParts(out vfs.File, m *sealed) error {
 			return err
 		}
 	}
-	var err error
+	return m.finish(w)
+}
+
+// finish ends the file that a writer has all blocks of.
+func (m *sealed) finish(w *writer) (err error) {
 	if m.file.footer, m.file.size, err = w.finish(); err != nil {
 		return err
 	}
@@ -272,6 +302,9 @@ func (s *Store) discard(made []*sealed) error {
 			if err := s.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, err)
 			}
+		}
+		if m.file.inPlace() {
+			errs = append(errs, s.pieces.letGo(m.file.uses))
 		}
 	}
 	return errors.Join(errs...)

@@ -2,13 +2,15 @@
 // front, memory for everything the lane holds, and sealed files behind.
 //
 //	Append ─▶ lane (durable) ─▶ table in memory (visible) ─▶ sealed files, one per retention class ─▶ dropped when expired
+//	         └─ where they lie there in long stretches, a sealed file is an index of them, and the lane keeps its files
 //
 // It owns the order of records within a shard, the moment they become visible,
 // the format of sealed files (FORMAT.md), what is dropped and when, and the
 // search for damage. A record is visible when it is durable, and not before;
 // a shard's records become visible in the order of their positions. The lane is
-// read at opening only: what it holds is in memory too, is sealed when it has
-// grown to Options.MemBytes, and the lane is then trimmed.
+// read from end to end at opening only: what is in it and in no sealed file is in
+// memory too, is sealed when it has grown to Options.MemBytes, and the lane is then
+// trimmed.
 //
 // The package knows streams and shards as numbers. It never looks into a
 // record, never changes one, never changes a damaged file, and closes neither the
@@ -54,7 +56,8 @@ type Record struct {
 
 // Options tune a Store. Lane, Meta, Dir and Keep are required.
 type Options struct {
-	// Lane takes the records; nobody else appends to it or trims it. It should
+	// Lane takes the records; nobody else appends to it or trims it. If it is a
+	// journal.Keeper, tables may be sealed in place. It should
 	// refuse records while less than twice MemBytes is free on the device, so that
 	// there is always room to seal what it holds and to give its files back.
 	Lane journal.Journal
@@ -80,12 +83,17 @@ type Options struct {
 	ScrubRate int64
 	// Logger hears of damage, of want of room and of failures. Default: nowhere.
 	Logger *slog.Logger
+
+	// leastStretch is how long the stretches of a table have to be, in bytes of the
+	// lane and on average, for it to be sealed in place.
+	leastStretch int64
 }
 
 func (o Options) withDefaults() (Options, error) {
 	o.MemBytes = cmp.Or(o.MemBytes, 64<<20)
 	o.ScrubEvery = cmp.Or(o.ScrubEvery, 24*time.Hour)
 	o.ScrubRate = cmp.Or(o.ScrubRate, 8<<20)
+	o.leastStretch = cmp.Or(o.leastStretch, 16<<10)
 	if o.FS == nil {
 		o.FS = vfs.OS{}
 	}
@@ -107,7 +115,7 @@ func (o Options) withDefaults() (Options, error) {
 type Stats struct {
 	Shards    int   // known: with records, or asked for with Wake
 	Files     int   // sealed files
-	FileBytes int64 // in them
+	FileBytes int64 // in them, and in the parts of the lane's pieces that they refer to
 	Records   int64 // in sealed files
 	MemBytes  int64 // in memory, counted as for Options.MemBytes
 	Waiting   int   // full tables that wait to be sealed
@@ -121,7 +129,8 @@ type Stats struct {
 	Replayed uint64 // records found in the lane at opening
 	Refused  uint64 // calls of Append refused for want of room for sealing
 	Seals    uint64 // tables sealed
-	Sealed   uint64 // bytes written to sealed files
+	InPlace  uint64 // of them, those whose records stay where the lane has them
+	Sealed   uint64 // bytes written to sealed files; of those in place their indexes only
 	Dropped  uint64 // sealed files dropped
 	Scrubbed uint64 // bytes verified
 	Damaged  uint64 // times that damage was met

@@ -2,7 +2,6 @@ package segment
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 	"sort"
 	"sync"
@@ -46,13 +45,27 @@ const maxUsual = 1 << 10
 // run is the part of a shard that lies in a table. Records are only added, so a
 // reader may keep the slice.
 type run struct {
-	table   *table
-	records []Record
+	table     *table
+	records   []Record
+	stretches []stretch
+}
+
+// stretch is records of a run that lie in the lane as entries of one frame, one
+// behind the other: from the first of them on until the next stretch begins.
+type stretch struct {
+	first  int    // index in the run
+	offset uint32 // of its first entry in the body of the frame
 }
 
 // table is the records in memory that will be sealed together.
 type table struct {
 	shards []*shard // those with a run in it; the publisher's until the table waits
+
+	// How its records lie in the lane; likewise.
+	scattered bool  // not in long stretches, or it is not known how: they have to be sorted
+	stretches int   // of all runs
+	most      int   // of these, before they are too short for sure
+	laneBytes int64 // of all entries
 
 	// Under Store.mu.
 	bytes   int64
@@ -60,12 +73,59 @@ type table struct {
 	end     journal.Position // just after the last record
 }
 
-// add makes a record visible. Only one goroutine adds.
-func (t *table) add(sh *shard, r Record) {
+// unknown is the offset of an entry whose place in its frame is not known.
+const unknown = -1
+
+// laneEnd follows where the entries lie that come out of the lane.
+type laneEnd struct {
+	next   journal.Position
+	offset int64 // of the entry there, in the body of its frame
+}
+
+// place is the offset, in the body of its frame, of the next entry, which has a
+// record with a body of this size; unknown if others were missed before it.
+func (l *laneEnd) place(p journal.Position, body int) int64 {
+	at := l.offset
+	switch {
+	case p.Index == 0:
+		at = 0
+	case p != l.next:
+		at = unknown
+	}
+	l.next, l.offset = p.Next(), unknown
+	if at != unknown {
+		l.offset = at + int64(entrySize(body))
+	}
+	return at
+}
+
+// lies counts where a record lies that is added to the last run of its shard.
+func (t *table) lies(into *run, p journal.Position, at int64, body int) {
+	if t.scattered {
+		return
+	}
+	t.laneBytes += int64(entrySize(body))
+	if n := len(into.records); n > 0 {
+		before := into.records[n-1].Position
+		if before.Frame == p.Frame && before.Index+1 == p.Index {
+			return
+		}
+	}
+	t.stretches++
+	if at == unknown || t.stretches > t.most {
+		t.scattered = true
+		return
+	}
+	into.stretches = append(into.stretches, stretch{len(into.records), uint32(at)})
+}
+
+// add makes a record visible, whose entry lies at an offset in the body of its
+// frame or unknown. Only one goroutine adds.
+func (t *table) add(sh *shard, r Record, at int64) {
 	sh.mu.Lock()
 	n := len(sh.runs)
 	if n == 0 || sh.runs[n-1].table != t {
-		sh.runs = append(sh.runs, run{t, make([]Record, 0, min(sh.usual, maxUsual))})
+		sh.runs = append(sh.runs, run{table: t, records: make([]Record, 0, min(sh.usual, maxUsual))})
 		t.shards = append(t.shards, sh)
 		n++
 	}
@@ -73,6 +133,7 @@ func (t *table) add(sh *shard, r Record) {
 	if n := len(last.records); n == cap(last.records) && n > 0 {
 		last.records = slices.Grow(last.records, n) // twice as many: append's own quarter copies each record four times
 	}
+	t.lies(last, r.Position, at, len(r.Body))
 	last.records = append(last.records, r)
 	sh.end, sh.arrived = r.Position.Next(), r.Arrived
 	if sh.wake != nil {
@@ -277,21 +338,27 @@ func (s *shards) wakeAll() {
 // big-endian, and as its payload the arrival in unix ms, little-endian, and the
 // body. The lane's kind byte says that it is a record.
 const (
-	entryHead  = 8 // before the body
-	laneRecord = journal.Kind(1)
+	entryHead   = 8 // before the body
+	laneKeySize = 12
+	laneRecord  = journal.Kind(1)
 )
 
 func laneKey(k Key) string {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 12), k.Stream)
-	return string(binary.BigEndian.AppendUint32(b, k.Shard))
+	b := be.AppendUint64(make([]byte, 0, laneKeySize), k.Stream)
+	return string(be.AppendUint32(b, k.Shard))
 }
 
+// isRecord reports whether an entry of the lane can be a record.
+func isRecord(kind journal.Kind, payload []byte) bool {
+	return kind == laneRecord && len(payload) >= entryHead
+}
+
+// entrySize is the length of the entry of a record with a body of this size.
+func entrySize(body int) int { return journal.EntrySize(laneKeySize, entryHead+body) }
+
 func parseLaneKey(s string) (Key, bool) {
-	if len(s) != 12 {
+	if len(s) != laneKeySize {
 		return Key{}, false
 	}
-	return Key{
-		Stream: binary.BigEndian.Uint64([]byte(s[:8])),
-		Shard:  binary.BigEndian.Uint32([]byte(s[8:])),
-	}, true
+	return Key{Stream: be.Uint64([]byte(s[:8])), Shard: be.Uint32([]byte(s[8:]))}, true
 }

@@ -49,7 +49,10 @@ type Store struct {
 	drained bool // no Append is under way or will come
 	failure error
 
-	over []*wave // empty, to be used again; the publisher's
+	over    []*wave // empty, to be used again; the publisher's
+	laneEnd laneEnd // of what was replayed and published; likewise
+
+	pieces pieces
 
 	catalog  catalog
 	dropping sync.Mutex // one Drop at a time
@@ -60,7 +63,7 @@ type Store struct {
 
 // counters are the parts of Stats that count since the opening.
 type counters struct {
-	appended, replayed, refused, seals, sealed, dropped, scrubbed, damaged, gaps atomic.Uint64
+	appended, replayed, refused, seals, inPlace, sealed, dropped, scrubbed, damaged, gaps atomic.Uint64
 }
 
 const (
@@ -89,10 +92,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: o, lane: o.Lane, fs: o.FS, log: o.Logger, active: new(table),
+		opts: o, lane: o.Lane, fs: o.FS, log: o.Logger,
 		fatal: make(chan struct{}), done: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
 	s.share, _ = o.Lane.(journal.Sharer)
+	s.pieces.lane, _ = o.Lane.(journal.Keeper)
+	s.pieces.uses = make(map[uint64]int)
+	s.active = s.newTable()
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	s.work.L, s.full.L, s.room.L = &s.mu, &s.mu, &s.mu
 	s.shards.byKey = make(map[Key]*shard)
@@ -150,12 +156,12 @@ func (s *Store) Stats() Stats {
 	st := Stats{
 		Shards:   s.shards.len(),
 		Appended: s.count.appended.Load(), Replayed: s.count.replayed.Load(), Refused: s.count.refused.Load(),
-		Seals: s.count.seals.Load(), Sealed: s.count.sealed.Load(), Dropped: s.count.dropped.Load(),
+		Seals: s.count.seals.Load(), InPlace: s.count.inPlace.Load(), Sealed: s.count.sealed.Load(), Dropped: s.count.dropped.Load(),
 		Scrubbed: s.count.scrubbed.Load(), Damaged: s.count.damaged.Load(), Gaps: s.count.gaps.Load(),
 	}
 	for _, f := range s.catalog.files() {
 		st.Files++
-		st.FileBytes += f.size
+		st.FileBytes += f.size + f.held
 		st.Records += int64(f.records)
 		if lost := f.lost.Load(); lost > 0 {
 			st.Broken++

@@ -50,9 +50,22 @@ type rig struct {
 	dir  string
 	fs   vfs.FS
 	mem  int64
+	kind int64 // Options.leastStretch: sorted, inPlace or a size between; 0 for the usual
 	log  *slog.Logger
 	lane *wal.Lane
 	meta *wal.Store
+}
+
+// Kinds of rigs.
+const (
+	sorted  = 1 << 40 // nothing is sealed in place
+	inPlace = 1       // all is that can be
+)
+
+// eachKind runs a test with rigs that sort and such that seal in place.
+func eachKind(t *testing.T, test func(t *testing.T, kind int64)) {
+	t.Run("sorted", func(t *testing.T) { test(t, sorted) })
+	t.Run("in place", func(t *testing.T) { test(t, inPlace) })
 }
 
 func newRig(t testing.TB, mem int64) *rig {
@@ -82,6 +95,7 @@ func (r *rig) tryOpen() (err error) {
 	}
 	r.Store, err = Open(context.Background(), Options{
 		Lane: r.lane, Meta: r.meta, FS: r.fs, Dir: filepath.Join(r.dir, "segments"), MemBytes: r.mem, Keep: r.Keep, Logger: r.log,
+		leastStretch: r.kind,
 	})
 	if err != nil {
 		return errors.Join(err, r.lane.Close(), r.meta.Close())
@@ -234,20 +248,32 @@ func (h *history) check(t *testing.T) {
 	}
 }
 
+// anyKind is a kind of rig by chance.
+func anyKind(rng *rand.Rand) int64 { return []int64{sorted, inPlace, 2 << 10}[rng.IntN(3)] }
+
 // TestHistory: whatever is sealed, reopened and read, the store holds what was
 // appended, in order, once.
 func TestHistory(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 0))
 	const rounds, steps = 6, 60
-	seals, reopens := uint64(0), 0
-	for range rounds {
+	seals, placed, reopens := uint64(0), uint64(0), 0
+	count := func(h *history) {
+		seals += h.Stats().Seals
+		placed += h.Stats().InPlace
+	}
+	for round := range rounds {
 		h := &history{rig: newRig(t, int64(20_000+rng.IntN(300_000))), rng: rng, model: map[Key][]Record{}, now: time.Now().UnixMilli()}
+		h.kind = []int64{sorted, inPlace}[round%2]
+		h.reopen(t)
 		for range steps {
 			switch rng.IntN(12) {
 			case 0:
-				seals += h.Stats().Seals
+				count(h)
 				reopens++
+				if round > 1 {
+					h.kind = anyKind(rng)
+				}
 				h.reopen(t)
 			case 1:
 				h.check(t)
@@ -263,14 +289,14 @@ func TestHistory(t *testing.T) {
 		if err := h.Scrub(t.Context()); err != nil {
 			t.Error(err)
 		}
-		seals += h.Stats().Seals
+		count(h)
 		h.close(t)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	t.Logf("%d histories of %d steps, seed %d: %d tables sealed, %d reopenings", rounds, steps, seed, seals, reopens)
-	if seals == 0 || reopens == 0 {
+	t.Logf("%d histories of %d steps, seed %d: %d tables sealed, %d of them in place, %d reopenings", rounds, steps, seed, seals, placed, reopens)
+	if seals == placed || placed == 0 || reopens == 0 {
 		t.Error("nothing was sealed or reopened")
 	}
 }

@@ -27,11 +27,15 @@ type writer struct {
 	index  []byte
 	places []place
 	total  uint64 // records
+	held   int64  // bytes of blocks that lie elsewhere
 }
 
-func newWriter(out vfs.File, id identity, class int) *writer {
-	w := &writer{out: out, id: id, buf: vfs.DirectBuffer(flushBytes + 2*blockBytes)}
-	w.buf = appendHeader(w.buf, id, class)
+func newWriter(out vfs.File, id identity, format byte, class int) *writer {
+	w := &writer{out: out, id: id}
+	if format == sortedFormat {
+		w.buf = vfs.DirectBuffer(flushBytes + 2*blockBytes)
+	}
+	w.buf = appendHeader(w.buf, id, format, class)
 	return w
 }
 
@@ -41,22 +45,27 @@ func (w *writer) add(k Key, records []Record) error {
 		return fmt.Errorf("%d records of one shard exceed what a file can hold", len(records))
 	}
 	index := len(w.index)
-	p := place{key: k, firstBlock: uint32(index / indexSize), records: uint32(len(records))}
-	p.span = spanOf(records)
-	for len(records) > 0 {
-		n := w.block(k, records)
-		records = records[n:]
-		p.blocks++
+	for rest := records; len(rest) > 0; {
+		n := w.block(k, rest)
+		rest = rest[n:]
 		if len(w.buf) >= flushBytes {
 			if err := w.flush(); err != nil {
 				return err
 			}
 		}
 	}
-	p.indexCRC = checksum(w.index[index:])
-	w.places = append(w.places, p)
-	w.total += uint64(p.records)
+	w.close(k, records, index)
 	return nil
+}
+
+// close adds a shard to the directory, whose part of the index begins at an
+// offset and is complete.
+func (w *writer) close(k Key, records []Record, index int) {
+	w.places = append(w.places, place{
+		key: k, span: spanOf(records), records: uint32(len(records)),
+		firstBlock: uint32(index / indexSize), blocks: uint32(len(w.index)-index) / indexSize, indexCRC: checksum(w.index[index:]),
+	})
+	w.total += uint64(len(records))
 }
 
 func spanOf(records []Record) span {

@@ -34,7 +34,7 @@ func BenchmarkWriter(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		w := newWriter(discard{out}, identity{}, 0)
+		w := newWriter(discard{out}, identity{}, sortedFormat, 0)
 		for i := range parts {
 			if err := w.add(Key{Shard: uint32(i)}, parts[i]); err != nil {
 				b.Fatal(err)

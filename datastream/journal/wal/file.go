@@ -14,10 +14,11 @@ import (
 )
 
 // A lane is a directory of files, each named after its first frame in twenty
-// decimal digits, so that names sort as frames do, with spares beside them:
+// decimal digits, so that names sort as frames do, with spares, and files that
+// were trimmed off and are kept, beside them:
 //
 //	00000000000000000812.wal  00000000000000004711.wal  LOCK
-//	00000000000000000001.wal.spare
+//	00000000000000000001.wal.spare  00000000000000000307.wal.kept
 //
 // A file is a header and then frames:
 //
@@ -96,25 +97,15 @@ func parseFileHeader(b []byte) (fileHeader, error) {
 	}, nil
 }
 
-// mark says where in its file a frame begins.
-type mark struct {
-	frame  uint64
-	offset int64
-}
-
-// markEvery is how many bytes apart marks are: what a read from the middle of
-// a file has to step over, at worst.
-const markEvery = 256 << 10
-
 // file is a file of the lane. The header never changes; the rest grows with
 // the commits and is guarded by the lane's mutex.
 type file struct {
 	fileHeader
 	name   string
-	size   int64  // durable end of the frames, where the next begins
-	extent int64  // the file's own length, what is left of a former life included
-	last   uint64 // last durable frame, first-1 if there is none
-	marks  []mark
+	size   int64   // durable end of the frames, where the next begins
+	extent int64   // the file's own length, what is left of a former life included
+	last   uint64  // last durable frame, first-1 if there is none
+	starts []int64 // where each frame begins
 }
 
 // newFile is a file without frames.
@@ -124,9 +115,7 @@ func newFile(name string, h fileHeader, extent int64) *file {
 
 // note counts a durable frame in.
 func (f *file) note(h *header) {
-	if n := len(f.marks); n == 0 || f.size-f.marks[n-1].offset >= markEvery {
-		f.marks = append(f.marks, mark{h.number, f.size})
-	}
+	f.starts = append(f.starts, f.size)
 	f.size += h.span()
 	f.extent = max(f.extent, f.size)
 	f.last = h.number

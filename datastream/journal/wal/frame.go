@@ -41,11 +41,7 @@ import (
 // is why a frame found after a damaged one proves that the damaged one had been
 // durable, and why only a last frame can be torn.
 //
-// An entry:
-//
-//	+------+-----------------+---------------------+-----+---------+
-//	| kind | uvarint key len | uvarint payload len | key | payload |
-//	+------+-----------------+---------------------+-----+---------+
+// An entry is encoded as journal.AppendEntryHead says.
 const (
 	headerSize   = 64
 	frameFormat  = 1
@@ -57,7 +53,7 @@ const (
 	maxCount = 1<<16 - 1
 
 	// maxEntryHead is the most that stands before an entry's key.
-	maxEntryHead = 1 + 2*binary.MaxVarintLen32
+	maxEntryHead = journal.MaxEntryHead
 )
 
 var frameMagic = [4]byte{'K', 'W', 'f', 'r'}
@@ -179,44 +175,11 @@ func appendEntry(b []byte, kind journal.Kind, key string, payload ...[]byte) []b
 	for _, part := range payload {
 		length += len(part)
 	}
-	b = append(b, byte(kind))
-	b = binary.AppendUvarint(b, uint64(len(key)))
-	b = binary.AppendUvarint(b, uint64(length))
-	b = append(b, key...)
+	b = journal.AppendEntryHead(b, kind, key, length)
 	for _, part := range payload {
 		b = append(b, part...)
 	}
 	return b
-}
-
-// rawEntry is an entry as it lies in a body.
-type rawEntry struct {
-	kind         journal.Kind
-	key, payload []byte
-}
-
-// cutEntry decodes the entry at the start of body and returns what follows it.
-func cutEntry(body []byte) (e rawEntry, rest []byte, err error) {
-	if len(body) == 0 {
-		return e, nil, errEntries
-	}
-	e.kind, rest = journal.Kind(body[0]), body[1:]
-	keyLen, n := binary.Uvarint(rest)
-	if n <= 0 || keyLen > journal.MaxKey {
-		return e, nil, errEntries
-	}
-	rest = rest[n:]
-	payloadLen, n := binary.Uvarint(rest)
-	if n <= 0 || payloadLen > journal.MaxPayload {
-		return e, nil, errEntries
-	}
-	rest = rest[n:]
-	if uint64(len(rest)) < keyLen+payloadLen {
-		return e, nil, errEntries
-	}
-	e.key, rest = rest[:keyLen:keyLen], rest[keyLen:]
-	e.payload, rest = rest[:payloadLen:payloadLen], rest[payloadLen:]
-	return e, rest, nil
 }
 
 // checkEntries walks the whole body, so that no reader meets a surprise behind
@@ -224,8 +187,8 @@ func cutEntry(body []byte) (e rawEntry, rest []byte, err error) {
 func checkEntries(body []byte, count uint16) error {
 	for range count {
 		var err error
-		if _, body, err = cutEntry(body); err != nil {
-			return err
+		if _, body, err = journal.CutEntry(body); err != nil {
+			return errEntries
 		}
 	}
 	if len(body) != 0 {

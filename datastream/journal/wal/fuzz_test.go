@@ -55,7 +55,7 @@ func FuzzFrame(f *testing.F) {
 			}
 			rest := body
 			for range h.count {
-				if _, rest, err = cutEntry(rest); err != nil {
+				if _, rest, err = journal.CutEntry(rest); err != nil {
 					t.Fatalf("checked entries fail: %v", err)
 				}
 			}

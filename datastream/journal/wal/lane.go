@@ -123,6 +123,8 @@ type Lane struct {
 	closing  bool             // Close was called
 	files    []*file          // oldest first
 	spares   []spare          // to make the next files of
+	keep     map[uint64]bool  // of files, by their first frames, that Trim is to keep
+	kept     map[uint64]int64 // bytes of those that it kept
 	end      journal.Position // just after the last durable entry
 	advanced chan struct{}    // closed at the next commit; nil if nobody waits
 	stats    journal.Stats    // the counters of this opening
@@ -225,6 +227,9 @@ func (l *Lane) Stats() journal.Stats {
 	}
 	for _, sp := range l.spares {
 		s.Spare += sp.size
+	}
+	for _, size := range l.kept {
+		s.Kept += size
 	}
 	s.Queued = l.queued
 	s.Err = l.failure

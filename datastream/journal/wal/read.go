@@ -7,17 +7,16 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
-	"sort"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 )
 
 // view is the durable part of one file at some moment.
 type view struct {
-	file  *file
-	size  int64
-	last  uint64
-	marks []mark
+	file   *file
+	size   int64
+	last   uint64
+	starts []int64
 }
 
 // views returns the durable parts that hold frames at or after from, or
@@ -31,8 +30,8 @@ func (l *Lane) views(from uint64) ([]view, error) {
 	var vs []view
 	for _, f := range l.files {
 		if f.last >= f.first && f.last >= from {
-			// marks only grow at their end: what is there now never changes.
-			vs = append(vs, view{f, f.size, f.last, slices.Clip(f.marks)})
+			// starts only grow at their end: what is there now never changes.
+			vs = append(vs, view{f, f.size, f.last, slices.Clip(f.starts)})
 		}
 	}
 	return vs, nil
@@ -89,8 +88,8 @@ func (r *reader) frames(l *Lane, v view) error {
 	}
 	defer raw.Close()
 	r.window.reset(raw, v.size)
-	at := v.seek(r.from.Frame)
-	off, number := at.offset, at.frame
+	number := max(r.from.Frame, v.file.first)
+	off := v.starts[number-v.file.first]
 	for off < v.size && !r.stopped {
 		h, body, err := r.window.frameAt(off, v.file.salt)
 		switch {
@@ -101,9 +100,7 @@ func (r *reader) frames(l *Lane, v view) error {
 		case h.number != number:
 			return v.file.damage(off, number, fmt.Sprintf("frame %d stands in its place", h.number))
 		}
-		if h.number >= r.from.Frame {
-			r.entries(&h, body)
-		}
+		r.entries(&h, body)
 		off += h.span()
 		number++
 	}
@@ -113,27 +110,18 @@ func (r *reader) frames(l *Lane, v view) error {
 // entries yields the entries of a frame whose body has been checked.
 func (r *reader) entries(h *header, body []byte) {
 	for i := range h.count {
-		var raw rawEntry
-		raw, body, _ = cutEntry(body)
+		var raw journal.RawEntry
+		raw, body, _ = journal.CutEntry(body)
 		p := journal.Position{Frame: h.number, Index: i}
 		if p.Less(r.from) {
 			continue
 		}
-		e := journal.Entry{Position: p, Kind: raw.kind, Key: r.keys.intern(raw.key), Payload: raw.payload}
+		e := journal.Entry{Position: p, Kind: raw.Kind, Key: r.keys.intern(raw.Key), Payload: raw.Payload}
 		if !r.yield(e, nil) {
 			r.stopped = true
 			return
 		}
 	}
-}
-
-// seek finds the last mark at or before a frame.
-func (v *view) seek(frame uint64) mark {
-	i := sort.Search(len(v.marks), func(i int) bool { return v.marks[i].frame > frame })
-	if i == 0 {
-		return v.marks[0]
-	}
-	return v.marks[i-1]
 }
 
 // keys remembers the key strings an iteration has met: a lane has many entries

@@ -24,7 +24,7 @@ func (l *Lane) recover(floor uint64) error {
 		}
 	}
 	if len(firsts) == 0 {
-		if err := l.begin(floor, spares); err != nil {
+		if err := l.begin(floor, len(spares)+len(keptFiles(names))); err != nil {
 			return err
 		}
 		firsts = []uint64{1}
@@ -33,7 +33,7 @@ func (l *Lane) recover(floor uint64) error {
 	if err := l.opts.FS.SyncDir(l.dir); err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
-	if err := l.findSpares(spares); err != nil {
+	if err := errors.Join(l.findSpares(spares), l.findKept(names)); err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
 	var w window
@@ -56,9 +56,10 @@ func (l *Lane) recover(floor uint64) error {
 // noSuccessor stands for the first frame of the file after the last one.
 const noSuccessor uint64 = 0
 
-// begin makes the first file of a new lane. Spares come of a lane that had more.
-func (l *Lane) begin(floor uint64, spares []string) error {
-	if floor > 0 || len(spares) > 0 {
+// begin makes the first file of a new lane. Spares and kept files, if there are
+// any, come of a lane that had more.
+func (l *Lane) begin(floor uint64, others int) error {
+	if floor > 0 || others > 0 {
 		return &journal.CorruptError{File: l.dir, Frame: floor, Reason: "all files of the lane are missing"}
 	}
 	_, out, err := createFile(l.opts.FS, l.dir, fileHeader{first: 1}) // the directory is synced with the rest

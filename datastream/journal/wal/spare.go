@@ -31,11 +31,11 @@ func (l *Lane) fitsSpare(size int64) bool {
 
 // wantsSpare reports whether a trimmed file should stay: not where others are
 // waiting for its room.
-func (l *Lane) wantsSpare(f *file) bool {
+func (l *Lane) wantsSpare(size int64) bool {
 	l.mu.Lock()
 	n := len(l.spares)
 	l.mu.Unlock()
-	if n >= l.opts.SpareFiles || !l.fitsSpare(f.extent) {
+	if n >= l.opts.SpareFiles || !l.fitsSpare(size) {
 		return false
 	}
 	if l.opts.ReserveBytes <= 0 {
@@ -45,24 +45,22 @@ func (l *Lane) wantsSpare(f *file) bool {
 	return err == nil && free >= uint64(l.opts.ReserveBytes)
 }
 
-// retire takes a trimmed file's name away, durably, and keeps the file if it is
-// wanted. Only when no crash can bring the file back into the lane may it be
-// written over.
-func (l *Lane) retire(f *file) error {
-	kept := spare{name: f.name + spareSuffix, size: f.extent}
-	keep := l.wantsSpare(f) && l.opts.FS.Rename(f.name, kept.name) == nil
-	if !keep {
-		if err := l.opts.FS.Remove(f.name); err != nil {
-			l.remember(f)
+// vacate takes a file's name away, durably, and makes the file a spare if one is
+// wanted. Only when no crash can bring the file back may it be written over.
+func (l *Lane) vacate(first uint64, name string, size int64) error {
+	sp := spare{name: fileName(l.dir, first) + spareSuffix, size: size}
+	wanted := l.wantsSpare(size) && l.opts.FS.Rename(name, sp.name) == nil
+	if !wanted {
+		if err := l.opts.FS.Remove(name); err != nil {
 			return fmt.Errorf("trim journal: %w", err)
 		}
 	}
 	if err := l.opts.FS.SyncDir(l.dir); err != nil {
 		return l.failed(fmt.Errorf("trim: %w", err))
 	}
-	if keep {
+	if wanted {
 		l.mu.Lock()
-		l.spares = append(l.spares, kept)
+		l.spares = append(l.spares, sp)
 		l.mu.Unlock()
 	}
 	return nil

@@ -43,7 +43,9 @@ func TestJournalSuite(t *testing.T) {
 			}
 		}
 		t.Run(name, func(t *testing.T) {
-			journaltest.RunJournal(t, journaltest.Journal{Open: open(-1), OpenFull: open(noRoom)})
+			impl := journaltest.Journal{Open: open(-1), OpenFull: open(noRoom)}
+			journaltest.RunJournal(t, impl)
+			journaltest.RunKeeper(t, impl)
 		})
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"github.com/kineweir/kineweir/datastream/journal"
 )
 
-// Trim removes the files that lie wholly before the given position, or keeps
-// them as spares. The file being written to is never one of them.
+// Trim removes the files that lie wholly before the given position, or makes
+// them spares, or keeps them as they are if that was asked for. The file being
+// written to is never one of them.
 func (l *Lane) Trim(before journal.Position) error {
 	l.trimming.Lock()
 	defer l.trimming.Unlock()
@@ -55,4 +56,18 @@ func (l *Lane) trimmed(f *file) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.files[0].first > f.first
+}
+
+// retire ends a trimmed file's life in the lane.
+func (l *Lane) retire(f *file) error {
+	var err error
+	if l.mustKeep(f) {
+		err = l.setAside(f)
+	} else {
+		err = l.vacate(f.first, f.name, f.extent)
+	}
+	if err != nil && !l.hasFailed() { // it has its name still
+		l.remember(f)
+	}
+	return err
 }
