@@ -226,9 +226,11 @@ func (w *lowLatency) appendParts(b []byte, m *media, i int) []byte {
 	if run == nil {
 		return b
 	}
-	scale := run.Track.TimeScale
+	ended := int64(0) // what the parts written so far last, in ticks
 	part := func(duration int64, name func([]byte) []byte, independent bool) {
-		b = appendSeconds(append(b, "#EXT-X-PART:DURATION="...), nanos(duration, scale))
+		from := partEdge(ended, run.Track.TimeScale)
+		ended += duration
+		b = appendMicros(append(b, "#EXT-X-PART:DURATION="...), partEdge(ended, run.Track.TimeScale)-from)
 		b = name(appendBorn(append(b, `,URI="`...), m.born))
 		b = append(append(b, m.query...), '"')
 		if independent {
@@ -249,6 +251,26 @@ func (w *lowLatency) appendParts(b []byte, m *media, i int) []byte {
 			p.Independent || m.l.kind != fragments.KindVideo)
 	}
 	return b
+}
+
+// partSlack is by how much later than they do the parts of a segment, but for
+// the first, are told to begin, µs.
+const partSlack = 2
+
+// toldLonger is by how much longer a part may be told to be than it is, ns.
+const toldLonger = (partSlack + 1) * 1000
+
+// partEdge returns where in its segment a part is told to begin, or end, µs: a
+// little late. Shaka compares where a part is told to begin with the decode time in
+// it, by a difference of 1 ms that it makes itself, and empties its decoder when
+// that has become larger: exact durations left it to the last bit of a sum of
+// floats, and of some streams no part was shown but the first of each segment.
+// Before a first part, which has a key frame, it costs nothing.
+func partEdge(ticks int64, scale uint32) int64 {
+	if ticks == 0 {
+		return 0
+	}
+	return nanos(ticks, scale)/1000 + partSlack
 }
 
 // appendTail writes which part comes next, and how far the other playlists are.
