@@ -192,7 +192,10 @@ func (s *shared) lowLatency(m *media, r *Request) *lowLatency {
 			low.skip = i + 1 - m.from
 			break
 		}
-		behind += s.t.rows[i].duration
+		// By the track's own durations: sound ends a frame before the pictures, or after.
+		if c := &m.l.cells[i]; c.config != missing || i < s.t.closed() {
+			behind += c.duration
+		}
 	}
 	return low
 }
