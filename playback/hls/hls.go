@@ -248,7 +248,7 @@ func (p *Packager) media(name fragments.StreamName, s *shared, r *Request) ([]by
 		}
 		m.start = s.t.liveStart(m.from, m.to)
 		if m.low != nil && l.part > 0 {
-			m.start.offset = max(m.start.offset, -time.Duration(partHoldBack*m.low.longestPart(&m)))
+			m.start.offset = max(m.start.offset, -time.Duration(partHoldBack(m.low.longestPart(&m))))
 		}
 	case s.vod:
 		m.typ = "VOD"

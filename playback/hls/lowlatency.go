@@ -25,12 +25,12 @@ const (
 	holdBack    = 3 // of the end, players start
 )
 
-// partHoldBack is how far from the end players start that know parts, in part
-// targets: the least there may be. Three are recommended (RFC 8216bis, 4.4.3.8), and
-// were 0.9 to 1.4 s in hls.js: it never catches up on the 0.2 to 0.5 s that it takes
-// to begin. That is also what it has in hand when a part comes late, and who stands
-// still for want of a part has moved back by as much.
-const partHoldBack = 2
+// partHoldBack is how far from the end players start that know parts, where none is
+// longer than that, in ns: two and a half part targets. Two are the least there may
+// be, and had Shaka stand still as it began; three are recommended (RFC 8216bis,
+// 4.4.3.8), and made it a second and more from glass to glass in hls.js, which never
+// catches up on the 0.2 to 0.5 s that it takes to begin.
+func partHoldBack(longest int64) int64 { return 5 * longest / 2 }
 
 // List is a playlist. It is read-only.
 type List struct {
@@ -209,7 +209,7 @@ func (w *lowLatency) appendHead(b []byte, m *media) []byte {
 	seconds("#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=", skipUntil*target)
 	seconds(",HOLD-BACK=", holdBack*target)
 	if m.l.part > 0 {
-		seconds(",PART-HOLD-BACK=", partHoldBack*w.longestPart(m))
+		seconds(",PART-HOLD-BACK=", partHoldBack(w.longestPart(m)))
 		seconds("\n#EXT-X-PART-INF:PART-TARGET=", m.l.part)
 	}
 	return append(b, '\n')
