@@ -22,6 +22,8 @@ type Part struct {
 	Samples    []Sample
 	// Independent: the first sample is a key frame.
 	Independent bool
+	// Last: the fragment ends with it, at once.
+	Last bool
 	// Data is the part encoded, one moof and one mdat box; its tfdt is DecodeTime.
 	// Read-only once published.
 	Data []byte

@@ -88,6 +88,7 @@ type Fragmenter struct {
 	skipped  uint64 // units before the first key frame
 	cur      *Fragment
 	curBytes int
+	ending   bool // cur is being closed: what is cut comes last
 	runs     []*run
 }
 

@@ -82,7 +82,7 @@ func (f *Fragmenter) cutPart(r *run) {
 	ts.sequence++
 	p := &Part{
 		Track: r.Track, Sequence: ts.sequence, DecodeTime: r.start, Duration: r.ticks,
-		Samples: r.samples, Independent: r.samples[0].Key,
+		Samples: r.samples, Independent: r.samples[0].Key, Last: f.ending,
 	}
 	p.Data = f.o.Encode(r.Track, p.Sequence, p.DecodeTime, p.Samples)
 	r.Parts = append(r.Parts, p)
@@ -98,6 +98,8 @@ func (f *Fragmenter) finish(track int, end int64) {
 	if f.cur == nil {
 		return
 	}
+	f.ending = true
+	defer func() { f.ending = false }()
 	for _, r := range f.runs {
 		if !r.holding {
 			continue

@@ -276,7 +276,8 @@ func (p *Publisher) Begin(f *fragments.Fragment) {
 	r.change()
 }
 
-// Part implements fragments.Cutter.
+// Part implements fragments.Cutter. Of a last part nobody is told until the next
+// fragment begins, at once: the playlists would announce another one after it.
 func (p *Publisher) Part(f *fragments.Fragment, part *fragments.Part) {
 	r := p.recent
 	r.mu.Lock()
@@ -307,7 +308,9 @@ func (p *Publisher) Part(f *fragments.Fragment, part *fragments.Part) {
 	if part.Track.ID == o.Lead || len(o.Runs) == 1 {
 		o.Duration = span(run.Duration, part.Track.TimeScale)
 	}
-	r.change()
+	if !part.Last {
+		r.change()
+	}
 }
 
 // End implements fragments.Cutter. Nobody is told: the next fragment begins, or

@@ -270,3 +270,33 @@ func TestAnotherStreamOfTheName(t *testing.T) {
 		p.Close()
 	}
 }
+
+// Who is woken by the last part of a fragment finds the next one open: otherwise it
+// would wait for a part that never comes.
+func TestLastPartComesWithTheNextFragment(t *testing.T) {
+	h := New()
+	p := h.Publish("a", []*fragments.Track{video})
+	f := begin(p, 1)
+	part(p, f, video, 0, 10)
+	s := h.Recent("a").State()
+	told := func() bool {
+		select {
+		case <-s.Changed:
+			return true
+		default:
+			return false
+		}
+	}
+	p.Part(f, &fragments.Part{Track: video, Sequence: 2, DecodeTime: 18000, Duration: 18000, Data: make([]byte, 10), Last: true})
+	if told() || len(h.Recent("a").State().Open.Runs[0].Parts) != 1 {
+		t.Error("the last part was told before the end")
+	}
+	end(p, f, time.Second)
+	if now := h.Recent("a").State(); told() || now.Open != nil || len(now.Closed[0].Runs[0].Parts) != 2 {
+		t.Errorf("after the end: told %v, %+v", told(), now)
+	}
+	begin(p, 2)
+	if now := h.Recent("a").State(); !told() || now.Open == nil {
+		t.Errorf("after the next began: told %v, %+v", told(), now)
+	}
+}

@@ -59,6 +59,41 @@ func (p *Packager) await(ctx context.Context, name fragments.StreamName, s *shar
 	}
 }
 
+// freshen waits for the next part of a low-latency playlist that is asked for as
+// it is, for as long as a part may be. Players that join take the end of the first
+// playlist for the present and never catch up: hls.js stayed as much later as the
+// part that was being filmed was old, up to 200 ms. It is given s locked, and
+// returns one that is.
+func (p *Packager) freshen(ctx context.Context, name fragments.StreamName, s *shared, r *Request) (*shared, error) {
+	next := *r
+	longest := s.nextPart(&next)
+	if longest == 0 {
+		return s, nil
+	}
+	s.mu.Unlock()
+	soon, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	if fresh, err := p.timeline(soon, name, &next); err == nil {
+		return fresh, nil
+	}
+	return p.timeline(ctx, name, r) // as it is, then
+}
+
+// nextPart makes r wait for the part that comes next, and returns how long that may
+// be; 0 where none is to come.
+func (s *shared) nextPart(r *Request) time.Duration {
+	l := s.t.line(r.Track)
+	if l == nil || l.part == 0 || s.state == nil || !s.state.Live || s.state.Open == nil {
+		return 0
+	}
+	open := s.t.closed()
+	r.Ahead.Wait, r.Ahead.Sequence, r.Ahead.WaitPart = true, s.t.seq+int64(open), true
+	if open < len(s.t.rows) {
+		r.Ahead.Part = s.parts(l, open)
+	}
+	return time.Duration(l.part)
+}
+
 // wait waits for a change. Where the archive is to tell, it looks again after a
 // while even without one: the stream may have come into being in between.
 func wait(ctx context.Context, changed <-chan struct{}, more chan struct{}, deadline <-chan time.Time) (expired bool) {

@@ -152,6 +152,9 @@ func (p *Packager) List(ctx context.Context, name fragments.StreamName, r Reques
 		r.Join = p.joinFor(r.Range)
 	}
 	s, err := p.timeline(ctx, name, &r)
+	if err == nil && r.Live && r.Kind == Media && !r.Ahead.Wait {
+		s, err = p.freshen(ctx, name, s, &r)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +248,7 @@ func (p *Packager) media(name fragments.StreamName, s *shared, r *Request) ([]by
 		}
 		m.start = s.t.liveStart(m.from, m.to)
 		if m.low != nil && l.part > 0 {
-			m.start.offset = max(m.start.offset, -3*time.Duration(l.part))
+			m.start.offset = max(m.start.offset, -time.Duration(partHoldBack(m.low.longestPart(&m))))
 		}
 	case s.vod:
 		m.typ = "VOD"

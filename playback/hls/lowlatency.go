@@ -18,12 +18,19 @@ import (
 const lowVersion = "#EXT-X-VERSION:9\n"
 
 // Lengths of a low-latency playlist in target durations (RFC 8216bis, 4.4.3.8
-// and 6.2.2), and in part targets.
+// and 6.2.2).
 const (
 	partsWithin = 3 // of the end, segments have their parts listed
 	skipUntil   = 6 // from the end, segments may be skipped
-	holdBack    = 3 // of the end, players start: as many part targets with parts
+	holdBack    = 3 // of the end, players start
 )
+
+// partHoldBack is how far from the end players start that know parts, where none is
+// longer than that, in ns: two and a half part targets. Two are the least there may
+// be, and had Shaka stand still as it began; three are recommended (RFC 8216bis,
+// 4.4.3.8), and made it a second and more from glass to glass in hls.js, which never
+// catches up on the 0.2 to 0.5 s that it takes to begin.
+func partHoldBack(longest int64) int64 { return 5 * longest / 2 }
 
 // List is a playlist. It is read-only.
 type List struct {
@@ -185,7 +192,10 @@ func (s *shared) lowLatency(m *media, r *Request) *lowLatency {
 			low.skip = i + 1 - m.from
 			break
 		}
-		behind += s.t.rows[i].duration
+		// By the track's own durations: sound ends a frame before the pictures, or after.
+		if c := &m.l.cells[i]; c.config != missing || i < s.t.closed() {
+			behind += c.duration
+		}
 	}
 	return low
 }
@@ -199,10 +209,27 @@ func (w *lowLatency) appendHead(b []byte, m *media) []byte {
 	seconds("#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=", skipUntil*target)
 	seconds(",HOLD-BACK=", holdBack*target)
 	if m.l.part > 0 {
-		seconds(",PART-HOLD-BACK=", holdBack*m.l.part)
+		seconds(",PART-HOLD-BACK=", partHoldBack(w.longestPart(m)))
 		seconds("\n#EXT-X-PART-INF:PART-TARGET=", m.l.part)
 	}
 	return append(b, '\n')
+}
+
+// longestPart is the longest part target of what is played together, ns.
+func (w *lowLatency) longestPart(m *media) int64 {
+	longest := m.l.part
+	offered := m.t.offered(m.from)
+	for _, l := range m.t.lines {
+		if m.t.plays(l, offered) {
+			longest = max(longest, l.part)
+		}
+	}
+	return longest
+}
+
+// plays reports whether a line has a playlist that is offered live.
+func (t *timeline) plays(l *line, offered int) bool {
+	return l.configs[l.current].refused == nil && l.kind != fragments.KindOther && l.heard(offered)
 }
 
 // appendSkip stands for the rows that a delta update leaves out.
@@ -226,9 +253,11 @@ func (w *lowLatency) appendParts(b []byte, m *media, i int) []byte {
 	if run == nil {
 		return b
 	}
-	scale := run.Track.TimeScale
+	ended := int64(0) // what the parts written so far last, in ticks
 	part := func(duration int64, name func([]byte) []byte, independent bool) {
-		b = appendSeconds(append(b, "#EXT-X-PART:DURATION="...), nanos(duration, scale))
+		from := partEdge(ended, run.Track.TimeScale)
+		ended += duration
+		b = appendMicros(append(b, "#EXT-X-PART:DURATION="...), partEdge(ended, run.Track.TimeScale)-from)
 		b = name(appendBorn(append(b, `,URI="`...), m.born))
 		b = append(append(b, m.query...), '"')
 		if independent {
@@ -251,6 +280,26 @@ func (w *lowLatency) appendParts(b []byte, m *media, i int) []byte {
 	return b
 }
 
+// partSlack is by how much later than they do the parts of a segment, but for
+// the first, are told to begin, µs.
+const partSlack = 2
+
+// toldLonger is by how much longer a part may be told to be than it is, ns.
+const toldLonger = (partSlack + 1) * 1000
+
+// partEdge returns where in its segment a part is told to begin, or end, µs: a
+// little late. Shaka compares where a part is told to begin with the decode time in
+// it, by a difference of 1 ms that it makes itself, and empties its decoder when
+// that has become larger: exact durations left it to the last bit of a sum of
+// floats, and of some streams no part was shown but the first of each segment.
+// Before a first part, which has a key frame, it costs nothing.
+func partEdge(ticks int64, scale uint32) int64 {
+	if ticks == 0 {
+		return 0
+	}
+	return nanos(ticks, scale)/1000 + partSlack
+}
+
 // appendTail writes which part comes next, and how far the other playlists are.
 func (w *lowLatency) appendTail(b []byte, m *media) []byte {
 	if f := w.s.state.Open; f != nil && m.l.part > 0 {
@@ -263,7 +312,7 @@ func (w *lowLatency) appendTail(b []byte, m *media) []byte {
 	}
 	offered := m.t.offered(m.from)
 	for _, l := range m.t.lines {
-		if l == m.l || l.configs[l.current].refused != nil || l.kind == fragments.KindOther || !l.heard(offered) {
+		if l == m.l || !m.t.plays(l, offered) {
 			continue
 		}
 		b = append(b, `#EXT-X-RENDITION-REPORT:URI="`...)

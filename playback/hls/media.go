@@ -189,8 +189,10 @@ func appendDate(b []byte, ns int64) []byte {
 }
 
 // appendSeconds appends nanoseconds as seconds with six decimals, rounded.
-func appendSeconds(b []byte, ns int64) []byte {
-	us := max(ns+500, 0) / 1000
+func appendSeconds(b []byte, ns int64) []byte { return appendMicros(b, max(ns+500, 0)/1000) }
+
+// appendMicros appends microseconds as seconds with six decimals.
+func appendMicros(b []byte, us int64) []byte {
 	b = strconv.AppendInt(b, us/1e6, 10)
 	b = append(b, '.')
 	frac := us % 1e6

@@ -329,7 +329,7 @@ func (t *timeline) measureParts(s *live.State) {
 		}
 		run := newest.Run(l.id)
 		for i := range run.Parts {
-			if d := nanos(run.Parts[i].Duration, run.Track.TimeScale); d > limit && d <= 2*usual {
+			if d := nanos(run.Parts[i].Duration, run.Track.TimeScale) + toldLonger; d > limit && d <= 2*usual {
 				l.part = max(l.part, wholeMillis(d))
 			}
 		}

@@ -26,7 +26,7 @@ type livePublish struct {
 }
 
 type liveView struct {
-	Player  string  `json:"player"` // whep, llhls, dashjs or shaka
+	Player  string  `json:"player"` // whep, llhls, shakall, dashjs or shaka
 	URL     string  `json:"url"`
 	Seconds float64 `json:"seconds"`
 	Seek    float64 `json:"seek,omitempty"`
@@ -57,6 +57,7 @@ type liveViewed struct {
 	Deleted      int
 	LowLatency   bool
 	Latency      float64 // s, as the player believes
+	Waits        int     // how often it stood still for want of media, after the first picture
 }
 
 // browse has live.html do what o says, in headless Chromium.
@@ -123,8 +124,8 @@ func percentile(sorted []time.Duration, p int) time.Duration {
 func (v *liveViewed) check(t *testing.T, frames int, limit time.Duration) {
 	t.Helper()
 	d := v.delays()
-	t.Logf("%s: first picture after %.0f ms; %d frames, glass to glass p50 %v, p99 %v, worst %v; jitter buffer %.0f ms, %d freezes, codec %s %s",
-		v.Player, v.First, len(v.Frames), percentile(d, 50), percentile(d, 99), percentile(d, 100), v.JitterBuffer, v.Freezes, v.Codec, v.LeftOut)
+	t.Logf("%s: first picture after %.0f ms; %d frames, glass to glass p50 %v, p99 %v, worst %v; jitter buffer %.0f ms, %d freezes, %d waits, codec %s %s",
+		v.Player, v.First, len(v.Frames), percentile(d, 50), percentile(d, 99), percentile(d, 100), v.JitterBuffer, v.Freezes, v.Waits, v.Codec, v.LeftOut)
 	if len(v.Errors) > 0 || len(d) < frames {
 		t.Errorf("%s: %d frames of %d with a readable clock, want %d; errors %v", v.Player, len(d), len(v.Frames), frames, v.Errors)
 		return
@@ -191,9 +192,11 @@ func TestCameraIsSeenAtOnce(t *testing.T) {
 	r := browse(t, liveOptions{Views: []liveView{
 		{Player: "whep", URL: s.http + "/whep/clock", Seconds: 6},
 		{Player: "llhls", URL: s.http + "/hls/clock/live.m3u8", Seconds: 8},
+		{Player: "shakall", URL: s.http + "/hls/clock/live.m3u8", Seconds: 6},
 	}})
 	r.Views[0].check(t, 60, 500*time.Millisecond)
 	r.Views[1].check(t, 60, time.Second+500*time.Millisecond)
+	r.Views[2].check(t, 60, time.Second+500*time.Millisecond)
 	if first := r.Views[0].First; first > 3000 {
 		t.Errorf("first picture after %.0f ms", first)
 	}
