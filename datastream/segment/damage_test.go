@@ -237,20 +237,24 @@ func TestVanished(t *testing.T) {
 
 // reseal makes all checksums and identities right again, so that what is behind
 // them gets tested too.
-func reseal(data []byte) {
+func reseal(data []byte, as *file) {
 	if len(data) < headerSize+footerSize {
 		return
 	}
-	copy(data, appendHeader(nil, someID, sortedFormat, 1))
+	copy(data, appendHeader(nil, as.id, as.format(), 1))
 	foot := data[len(data)-footerSize:]
 	copy(foot, footerMagic[:])
-	le.PutUint64(foot[8:], someID.store)
-	le.PutUint64(foot[16:], someID.number)
+	le.PutUint64(foot[8:], as.id.store)
+	le.PutUint64(foot[16:], as.id.number)
 	le.PutUint64(foot[48:], uint64(len(data)))
 	end := uint64(len(data) - footerSize)
 	index, directory := le.Uint64(foot[24:]), le.Uint64(foot[32:])
 	if index <= directory && directory <= end {
-		resealBlocks(data, index, directory)
+		if as.inPlace() {
+			resealPlaced(data, index, directory, as)
+		} else {
+			resealBlocks(data, index, directory)
+		}
 		resealDirectory(data, index, directory, end)
 		le.PutUint32(foot[56:], checksum(data[directory:end]))
 	}
@@ -270,6 +274,31 @@ func resealBlocks(data []byte, index, directory uint64) {
 	}
 }
 
+// resealPlaced makes right the list of pieces, and what the index says of blocks
+// that lie in them.
+func resealPlaced(data []byte, index, directory uint64, as *file) {
+	end := uint64(headerSize + len(as.uses)*pieceSize)
+	if end+piecesEnd > index {
+		return
+	}
+	for i, first := range as.uses {
+		le.PutUint64(data[headerSize+i*pieceSize:], first)
+	}
+	le.PutUint32(data[end:], checksum(data[headerSize:end]))
+	raw := &source{file: as}
+	defer raw.Close()
+	for ; index+indexSize <= directory; index += indexSize {
+		e := blocks(data[index:]).at(0)
+		if n := e.offset >> pieceShift; n == 0 || n > uint64(len(as.uses)) || e.length > maxBlock {
+			continue
+		}
+		b := make([]byte, e.length)
+		if _, err := raw.ReadAt(b, int64(e.offset)); err == nil {
+			le.PutUint32(data[index+44:], checksum(b))
+		}
+	}
+}
+
 func resealDirectory(data []byte, index, directory, end uint64) {
 	for at := directory; at+dirSize <= end; at += dirSize {
 		p := parsePlace(data[at:])
@@ -283,11 +312,14 @@ func resealDirectory(data []byte, index, directory, end uint64) {
 }
 
 // tryFile opens, verifies and reads what may be a file.
-func tryFile(t *testing.T, data []byte) {
+func tryFile(t *testing.T, data []byte, as *file) {
 	fsys := &oneFile{data: data}
-	good := verifyBytes(data) == nil
-	scanned(t, data, good)
-	f, places, err := openFile(fsys, "", someID)
+	good := as.again(0).verify(context.Background(), fsys, unpaced) == nil
+	if !as.inPlace() {
+		scanned(t, data, good)
+	}
+	f := as.again(0)
+	places, err := f.read(fsys)
 	if err != nil {
 		if good {
 			t.Errorf("verified, and does not open: %v", err)
@@ -355,19 +387,64 @@ func FuzzFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, right bool) {
 		if right {
 			data = bytes.Clone(data)
-			reseal(data)
+			reseal(data, &file{id: someID})
 		}
-		tryFile(t, data)
+		tryFile(t, data, &file{name: "f", id: someID})
 	})
 }
 
-// TestBehindChecksums is FuzzFile for files that are nearly right.
+// placedFile is a sealed file in place, and what is in it.
+func placedFile(t testing.TB) (*file, []byte) {
+	r := newRig(t, 20_000)
+	r.kind = inPlace
+	r.reopen(t)
+	r.grouped(t, 2, 3, 1)
+	f := r.catalog.files()[0]
+	data, err := os.ReadFile(f.name)
+	if err != nil || !f.inPlace() {
+		t.Fatal(f.inPlace(), err)
+	}
+	return f, data
+}
+
+// FuzzPlaced is FuzzFile for the index of records in place.
+func FuzzPlaced(f *testing.F) {
+	as, data := placedFile(f)
+	f.Add(data, false)
+	f.Add(data, true)
+	f.Add(data[:len(data)-1], true)
+	f.Add([]byte{}, true)
+	f.Fuzz(func(t *testing.T, data []byte, right bool) {
+		if right {
+			data = bytes.Clone(data)
+			reseal(data, as)
+		}
+		tryFile(t, data, as)
+	})
+}
+
+// TestBehindChecksums is FuzzFile and FuzzPlaced for files that are nearly right.
 func TestBehindChecksums(t *testing.T) {
-	const rounds = 30_000
-	seed := uint64(time.Now().UnixNano())
-	rng := rand.New(rand.NewPCG(seed, 0))
-	whole := someFile(t, 40)
-	for range rounds {
+	placed, index := placedFile(t)
+	for _, c := range []struct {
+		name   string
+		as     *file
+		whole  []byte
+		rounds int
+	}{
+		{"sorted", &file{name: "f", id: someID}, someFile(t, 40), 30_000},
+		{"in place", placed, index, 3_000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			seed := uint64(time.Now().UnixNano())
+			nearlyRight(t, c.as, c.whole, c.rounds, rand.New(rand.NewPCG(seed, 0)))
+			t.Logf("%d files, seed %d", c.rounds, seed)
+		})
+	}
+}
+
+func nearlyRight(t *testing.T, as *file, whole []byte, rounds int, rng *rand.Rand) {
+	for n := 0; n < rounds && !t.Failed(); n++ {
 		data := bytes.Clone(whole)
 		for range 1 + rng.IntN(4) {
 			data[rng.IntN(len(data))] = byte(rng.Uint32())
@@ -376,11 +453,7 @@ func TestBehindChecksums(t *testing.T) {
 			i := rng.IntN(len(data))
 			data = append(data[:i], data[min(len(data), i+rng.IntN(100)):]...)
 		}
-		reseal(data)
-		tryFile(t, data)
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
+		reseal(data, as)
+		tryFile(t, data, as)
 	}
-	t.Logf("%d files, seed %d", rounds, seed)
 }
