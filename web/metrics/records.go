@@ -137,7 +137,7 @@ func perStream(w *Writer, r Records) {
 func kept(w *Writer, s segment.Stats, l journal.Stats) {
 	w.One("kineweir_records_memory_bytes", Gauge, "Records in memory that are not yet in sealed files.", float64(s.MemBytes))
 	w.One("kineweir_records_files", Gauge, "Sealed files.", float64(s.Files))
-	w.One("kineweir_records_file_bytes", Gauge, "Bytes in sealed files.", float64(s.FileBytes))
+	w.One("kineweir_records_file_bytes", Gauge, "Bytes in sealed files, and in the parts of the log that they refer to.", float64(s.FileBytes))
 	w.One("kineweir_records_kept", Gauge, "Records in sealed files.", float64(s.Records))
 	w.One("kineweir_records_sealed_bytes_total", Counter, "Bytes written to sealed files.", float64(s.Sealed))
 	w.One("kineweir_records_dropped_files_total", Counter, "Sealed files that were dropped, as all in them had expired.", float64(s.Dropped))
@@ -149,6 +149,7 @@ func kept(w *Writer, s segment.Stats, l journal.Stats) {
 	w.One("kineweir_records_gaps_total", Counter, "Times that a reader went on behind records that can not be read.", float64(s.Gaps))
 	w.One("kineweir_records_refused_total", Counter, "Appends refused for want of room.", float64(s.Refused+l.Refused))
 	w.One("kineweir_records_log_bytes", Gauge, "Bytes in the log of records.", float64(l.Bytes))
+	w.One("kineweir_records_log_kept_bytes", Gauge, "Bytes of the log that are kept for the sealed files that refer to them.", float64(l.Kept))
 	w.One("kineweir_records_log_frames_total", Counter, "Frames made durable in the log, one sync each.", float64(l.Frames))
 	w.One("kineweir_records_log_written_bytes_total", Counter, "Bytes made durable in the log.", float64(l.Written))
 	w.One("kineweir_records_log_sync_seconds_total", Counter, "Seconds that the log waited for the disk.", l.SyncTime.Seconds())
