@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,14 +25,16 @@ type clock struct{ ahead atomic.Int64 }
 func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// dropping loses every seventh packet, as a network would.
+// dropping loses one packet in nine, any: one that is sent again at the pace at
+// which packets are lost would be lost each time.
 type dropping struct {
 	webrtc.TrackLocalWriter
+	seed          uint64
 	sent, dropped atomic.Int64
 }
 
 func (d *dropping) WriteRTP(h *rtp.Header, payload []byte) (int, error) {
-	if d.sent.Add(1)%7 == 0 {
+	if rand.New(rand.NewPCG(d.seed, uint64(d.sent.Add(1)))).IntN(9) == 0 {
 		d.dropped.Add(1)
 		return len(payload), nil
 	}
@@ -64,7 +67,8 @@ func TestLossIsMended(t *testing.T) {
 			cam := newCamera(hub, "cam")
 			cam.frame()
 			s := newServer(t, Options{Hub: hub})
-			lossy := &dropping{}
+			lossy := &dropping{seed: uint64(time.Now().UnixNano())}
+			defer func() { t.Logf("%d of %d packets lost, seed %d", lossy.dropped.Load(), lossy.sent.Load(), lossy.seed) }()
 			c := open(t, s, "cam", clientOptions{
 				engine: engine(), noAudio: true,
 				media: func(m *webrtc.MediaEngine) { row.media(t, m) },
@@ -94,7 +98,7 @@ func TestLossIsMended(t *testing.T) {
 					}
 				}
 			})
-			for range 60 {
+			for range 90 {
 				if g := next(t, c.video); !same(g.payload, <-want) {
 					t.Errorf("not the next frame, after %d packets lost", lossy.dropped.Load())
 					break
