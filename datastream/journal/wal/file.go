@@ -137,15 +137,21 @@ func laneFiles(names []string) (firsts []uint64, unfinished, spares []string) {
 			spares = append(spares, name)
 			continue
 		}
-		digits, ok := strings.CutSuffix(name, fileSuffix)
-		if !ok || len(digits) != 20 {
-			continue
-		}
-		if first, err := strconv.ParseUint(digits, 10, 64); err == nil {
+		if first, ok := firstOf(name, fileSuffix); ok {
 			firsts = append(firsts, first)
 		}
 	}
 	return firsts, unfinished, spares
+}
+
+// firstOf reads the first frame of a file out of its name.
+func firstOf(name, suffix string) (first uint64, ok bool) {
+	digits, ok := strings.CutSuffix(name, suffix)
+	if !ok || len(digits) != 20 {
+		return 0, false
+	}
+	first, err := strconv.ParseUint(digits, 10, 64)
+	return first, err == nil
 }
 
 func newSalt() (uint64, error) {

@@ -9,8 +9,6 @@ import (
 	"maps"
 	"slices"
 	"sort"
-	"strconv"
-	"strings"
 
 	"github.com/kineweir/kineweir/datastream/journal"
 	"github.com/kineweir/kineweir/datastream/journal/vfs"
@@ -28,11 +26,7 @@ func keptName(dir string, first uint64) string { return fileName(dir, first) + k
 // keptFiles picks the first frames of kept files out of a listing.
 func keptFiles(names []string) (firsts []uint64) {
 	for _, name := range names {
-		digits, ok := strings.CutSuffix(name, fileSuffix+keptSuffix)
-		if !ok || len(digits) != 20 {
-			continue
-		}
-		if first, err := strconv.ParseUint(digits, 10, 64); err == nil {
+		if first, ok := firstOf(name, fileSuffix+keptSuffix); ok {
 			firsts = append(firsts, first)
 		}
 	}
@@ -64,6 +58,15 @@ func (l *Lane) fileOf(frame uint64) *file {
 		return nil
 	}
 	return l.files[i-1]
+}
+
+// fileFrom is the file of the lane that begins with a frame; nil if there is none.
+// The caller holds mu.
+func (l *Lane) fileFrom(first uint64) *file {
+	if f := l.fileOf(first); f != nil && f.first == first {
+		return f
+	}
+	return nil
 }
 
 // Locate looks the frame up in memory.
@@ -98,7 +101,7 @@ func (l *Lane) Keep(piece uint64) error {
 	if err := l.changeable(); err != nil {
 		return err
 	}
-	if f := l.fileOf(piece); f != nil && f.first == piece {
+	if l.fileFrom(piece) != nil {
 		l.keep[piece] = true
 		return nil
 	}
@@ -136,11 +139,8 @@ func (l *Lane) Release(piece uint64) error {
 	defer l.trimming.Unlock()
 	l.mu.Lock()
 	err := l.changeable()
-	inLane := l.keep[piece]
+	inLane := l.fileFrom(piece) != nil
 	size, kept := l.kept[piece]
-	if f := l.fileOf(piece); f != nil && f.first == piece {
-		inLane = true
-	}
 	if err == nil && inLane {
 		delete(l.keep, piece)
 	}
@@ -178,7 +178,7 @@ func (l *Lane) Pieces() []journal.Piece {
 func (l *Lane) OpenPiece(piece uint64) (journal.PieceReader, error) {
 	l.mu.Lock()
 	closing, limit := l.closing, int64(-1)
-	if f := l.fileOf(piece); f != nil && f.first == piece {
+	if f := l.fileFrom(piece); f != nil {
 		limit = f.size
 	}
 	l.mu.Unlock()
