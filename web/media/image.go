@@ -1,6 +1,7 @@
 package media
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -82,7 +83,7 @@ func (h *Handler) serveImage(w http.ResponseWriter, r *http.Request) error {
 		// may be set back.
 		date = p.Time
 	}
-	http.ServeContent(w, r, "", date, strings.NewReader(string(p.Data)))
+	http.ServeContent(w, r, "", date, bytes.NewReader(p.Data))
 	return nil
 }
 
