@@ -85,15 +85,15 @@ func (r *dashResult) check(t *testing.T, what string, frames int, limit, late ti
 	}
 }
 
-// dashCamera pushes pictures of the clock with B-frames, and a tone. The time stamps
-// are those of the pictures, however late they come.
+// dashCamera pushes pictures of the clock with B-frames, and a tone. ffmpeg counts
+// the pictures, so that each has the time it was due, however late it comes.
 func dashCamera(t *testing.T, url string) (cancel func()) {
 	t.Helper()
 	r, w := io.Pipe()
 	ctx, stop := context.WithCancel(t.Context())
 	go drawClocks(ctx, w, func(due time.Time) time.Time { return due })
-	end := startFFmpeg(t, r, fmt.Sprintf("-use_wallclock_as_timestamps 1 -probesize 32 -analyzeduration 0 -f rawvideo -pix_fmt gray -video_size %dx%d -framerate %d -i - "+
-		"-re -f lavfi -i sine=frequency=440:sample_rate=48000 -map 0 -map 1 -fps_mode passthrough -c:v libx264 -preset ultrafast -tune zerolatency -g %d -pix_fmt yuv420p "+
+	end := startFFmpeg(t, r, fmt.Sprintf("-probesize 32 -analyzeduration 0 -f rawvideo -pix_fmt gray -video_size %dx%d -framerate %d -i - "+
+		"-re -f lavfi -i sine=frequency=440:sample_rate=48000 -map 0 -map 1 -c:v libx264 -preset ultrafast -tune zerolatency -g %d -pix_fmt yuv420p "+
 		"-bf 2 -x264-params rc-lookahead=2:bframes=2:b-adapt=0 -c:a aac -b:a 64k -f rtsp -rtsp_transport tcp %s",
 		clockWidth, clockHeight, clockFPS, clockFPS, url))
 	return func() { stop(); r.Close(); end() }
