@@ -276,14 +276,18 @@ func (p *Publisher) Begin(f *fragments.Fragment) {
 	r.change()
 }
 
-// Part implements fragments.Cutter. Of a last part nobody is told until the next
-// fragment begins, at once: the playlists would announce another one after it.
+// Part implements fragments.Cutter. A last part nobody sees until the fragment is
+// closed, at once, nor is told of until the next one begins: the playlists would
+// announce another part after it.
 func (p *Publisher) Part(f *fragments.Fragment, part *fragments.Part) {
 	r := p.recent
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.owner != p || r.open == nil || r.open.Number != f.Number {
 		return
+	}
+	if part.Last && r.state == nil {
+		r.state = r.make(make(chan struct{}))
 	}
 	o := r.open
 	// What the fragment is becomes certain with the first unit of its leading

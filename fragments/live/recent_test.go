@@ -300,3 +300,25 @@ func TestLastPartComesWithTheNextFragment(t *testing.T) {
 		t.Errorf("after the next began: told %v, %+v", told(), now)
 	}
 }
+
+// Who asks first while a fragment is being closed sees it as it was before its last
+// parts: another part would be announced behind them.
+func TestNobodySeesAFragmentEnd(t *testing.T) {
+	p := New().Publish("a", []*fragments.Track{video, audio})
+	r := p.recent
+	f := begin(p, 1)
+	part(p, f, video, 0, 10)
+	part(p, f, audio, 0, 10)
+	last := func(track *fragments.Track) {
+		p.Part(f, &fragments.Part{Track: track, Sequence: 1, DecodeTime: int64(track.TimeScale) / 5, Duration: 1000, Data: make([]byte, 10), Last: true})
+		if s := r.State(); s.Open == nil || len(s.Open.Run(video.ID).Parts) != 1 || len(s.Open.Run(audio.ID).Parts) != 1 || s.Open.Run(track.ID).Bytes != 10 {
+			t.Errorf("after a last part of track %d: %+v", track.ID, s.Open)
+		}
+	}
+	last(video)
+	last(audio)
+	end(p, f, time.Second)
+	if s := r.State(); s.Open != nil || len(s.Closed) != 1 || len(s.Closed[0].Run(audio.ID).Parts) != 2 {
+		t.Errorf("after the end: %+v", s)
+	}
+}

@@ -304,7 +304,8 @@ func partEdge(ticks int64, scale uint32) int64 {
 func (w *lowLatency) appendTail(b []byte, m *media) []byte {
 	if f := w.s.state.Open; f != nil && m.l.part > 0 {
 		next := 0
-		if run := f.Run(m.l.id); run != nil {
+		// Before the leading track has a part, what others have is not listed.
+		if run := f.Run(m.l.id); run != nil && m.t.tentative != nil {
 			next = len(run.Parts)
 		}
 		b = appendBorn(append(b, `#EXT-X-PRELOAD-HINT:TYPE=PART,URI="`...), m.born)

@@ -119,8 +119,8 @@ func TestFeedAndDetections(t *testing.T) {
 	c := s.kinesis()
 	const shard = "shardId-000000000000"
 	eventually(t, 15*time.Second, "the feed makes its stream", func() bool {
-		_, err := c.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("camera-metadata")})
-		return err == nil
+		out, err := c.DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("camera-metadata")})
+		return err == nil && out.StreamDescriptionSummary.StreamStatus == types.StreamStatusActive
 	})
 	at, err := c.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{StreamName: aws.String("camera-metadata"), ShardId: aws.String(shard), ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
 	if err != nil {
